@@ -1,0 +1,1 @@
+"""Launching: the command line, presets, the order of stages, summaries."""

@@ -1,0 +1,153 @@
+"""`ipt audit`: prove from the shards themselves that no document was lost or used twice.
+
+    input records ──ingest──▶ documents ──synth──▶ shots ──pack──▶ rows ──train──▶ steps
+                     │ dropped
+
+Every document id is followed from its part through its chain into the index of the rows. Memory
+grows with the documents of one part, not of the corpus.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import orjson
+
+from pipeline import storage
+from pipeline.contracts import decode_chain, decode_document
+from pipeline.ingest.seen import SeenKeys
+from pipeline.pack import HELDOUT, TRAIN
+from pipeline.run_folder import RunFolder
+from pipeline.shards import read_lines
+from pipeline.stage import Manifest, find_manifest, read_commits
+from train.metrics import read_metrics
+
+
+@dataclass
+class AuditResult:
+    """What an audit found; `problems` are lines for people."""
+
+    documents: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    problems: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the run holds what it should."""
+        return not (self.lost or self.duplicated or self.problems)
+
+
+def audit_run(folder: RunFolder) -> AuditResult:
+    """Check every complete stage of a run; a stage that is missing or unfinished is a problem."""
+    result = AuditResult()
+    stages = {
+        "ingest": folder.documents,
+        "synth": folder.augmented,
+        "pack": folder.rows,
+        "train": folder.train,
+        "export": folder.hf,
+        "eval": folder.eval,
+    }
+    manifests: dict[str, Manifest] = {}
+    for stage, path in stages.items():
+        manifest = find_manifest(path)
+        if manifest is None:
+            result.problems.append(f"{stage}: not complete ({path} has no manifest)")
+            continue
+        manifests[stage] = manifest
+        _check_balance(stage, path, manifest, result)
+    if "ingest" in manifests:
+        _check_unique(folder.documents, result)
+        for part in read_commits(folder.documents):
+            _follow_part(folder, part, manifests, result)
+    if "train" in manifests:
+        _check_steps(folder, manifests["train"], result)
+    return result
+
+
+def _check_balance(stage: str, path: str, manifest: Manifest, result: AuditResult) -> None:
+    """Records in = out + dropped, in the manifest and in the sidecars, and every file is there."""
+    dropped = sum(manifest.dropped.values())
+    result.lines.append(
+        f"{stage:<7} in {manifest.records_in:,} = out {manifest.records_out:,} + dropped {dropped:,}"
+    )
+    if manifest.records_in != manifest.records_out + dropped:
+        result.problems.append(f"{stage}: records in do not equal records out + dropped")
+    commits = read_commits(path).values()
+    if sum(commit.records_out for commit in commits) != manifest.records_out:
+        result.problems.append(f"{stage}: the sidecars do not add up to the manifest")
+    for entry in manifest.parts:
+        uri = storage.join(path, entry.name)
+        if not storage.exists(uri) or storage.size_of(uri) != entry.bytes:
+            result.problems.append(f"{stage}: {uri} is missing or has another size")
+
+
+def _check_unique(documents: str, result: AuditResult) -> None:
+    seen = SeenKeys()
+    for part in read_commits(documents):
+        for line in read_lines(storage.join(documents, f"{part}.jsonl.zst")):
+            key = bytes.fromhex(decode_document(line).id)
+            result.documents += 1
+            if key in seen:
+                result.duplicated += 1
+            seen.add(key)
+
+
+def _follow_part(
+    folder: RunFolder, part: str, manifests: dict[str, Manifest], result: AuditResult
+) -> None:
+    """Compare the documents of one part with its shots and with its rows."""
+    converted: Counter[str] = Counter()
+    raw: Counter[str] = Counter()
+    for line in read_lines(storage.join(folder.documents, f"{part}.jsonl.zst")):
+        document = decode_document(line)
+        (converted if document.is_converted else raw)[document.id] += 1
+    source, _, basename = part.partition("/")
+    if "synth" in manifests:
+        shots = Counter(_shot_ids(folder, part))
+        _compare(f"synth {part}", converted, shots, result)
+    if "pack" in manifests:
+        packed_raw = Counter(_packed_ids(folder, f"{source}-raw", basename))
+        _compare(f"pack {source}-raw/{basename}", raw, packed_raw, result)
+        packed = Counter(_packed_ids(folder, f"{source}-augmented", basename))
+        _compare(f"pack {source}-augmented/{basename}", converted, packed, result)
+
+
+def _shot_ids(folder: RunFolder, part: str) -> Iterator[str]:
+    for line in read_lines(storage.join(folder.augmented, f"{part}.jsonl.zst")):
+        for shot in decode_chain(line).shots:
+            yield shot.doc_id
+
+
+def _packed_ids(folder: RunFolder, source: str, basename: str) -> Iterator[str]:
+    """Document ids in the rows of a part; of a document split over rows its first piece counts."""
+    for split in (TRAIN, HELDOUT):
+        uri = storage.join(folder.rows, f"{source}/{split}/{basename}.index.jsonl.zst")
+        if not storage.exists(uri):
+            continue
+        for line in read_lines(uri):
+            for segment in orjson.loads(line):
+                if segment["start"] == 0:
+                    yield from segment["documents"]
+
+
+def _compare(where: str, expected: Counter[str], found: Counter[str], result: AuditResult) -> None:
+    lost = (expected - found).total()
+    duplicated = (found - expected).total()
+    if lost or duplicated:
+        result.problems.append(f"{where}: {lost} lost, {duplicated} beyond what went in")
+    result.lost += lost
+    result.duplicated += duplicated
+
+
+def _check_steps(folder: RunFolder, manifest: Manifest, result: AuditResult) -> None:
+    """Every step once, in order, each consuming exactly its rows."""
+    per_step = int(manifest.config["rows_per_batch"])
+    metrics = read_metrics(folder.metrics)
+    steps = [line["step"] for line in metrics]
+    if steps != list(range(1, manifest.counts["steps"] + 1)):
+        result.problems.append("train: metrics.jsonl does not hold every step exactly once")
+    if any(line["data/rows"] != line["step"] * per_step for line in metrics):
+        result.problems.append("train: a step consumed other rows than the schedule says")

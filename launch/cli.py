@@ -1,0 +1,271 @@
+"""The command line: `ipt STAGE CONFIG [section.key=value ...]`."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.errors import InputError
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+_PRESETS = Path(__file__).resolve().parent / "configs"
+_QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",
+    "TOKENIZERS_PARALLELISM": "true",
+    "PYTHONWARNINGS": "ignore",
+}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help=(
+        "Instruction Pre-Training: raw corpora in, a pre-trained Hugging Face model out.\n\n"
+        "Every stage is one command, may be killed at any moment and goes on where it stopped. "
+        "CONFIG is a TOML file or the name of a preset (quickstart, ...)."
+    ),
+    epilog="Example: ipt run quickstart",
+)
+
+Config = Annotated[str, typer.Argument(metavar="CONFIG", help="TOML of the run, or a preset.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, its TOML or a preset.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Settings over those of the file."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be used, touch nothing.")]
+
+
+def _reports_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors into one message and a documented exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from launch.deepspeed import TrainingStoppedError
+
+        try:
+            command(*args, **kwargs)
+        except InputError as error:
+            _fail(f"error: {error}", EXIT_BAD_INPUT)
+        except TrainingStoppedError as error:
+            _fail(str(error), error.exit_code)
+        except OSError as error:
+            _fail(f"error: {error}; what was committed stays, run again to go on", EXIT_FAILED)
+        except KeyboardInterrupt:
+            _fail("interrupted; run the same command again to go on", EXIT_INTERRUPTED)
+
+    return wrapped
+
+
+def _fail(message: str, code: int) -> None:
+    print(message, file=sys.stderr, flush=True)
+    raise typer.Exit(code)
+
+
+def find_config(reference: str) -> str:
+    """Path of a config: a file, or the name of a preset.
+
+    Raises:
+        InputError: neither; names the presets.
+    """
+    if Path(reference).is_file():
+        return reference
+    preset = _PRESETS / f"{reference}.toml"
+    if preset.is_file():
+        return str(preset)
+    names = ", ".join(sorted(path.stem for path in _PRESETS.glob("*.toml")))
+    raise InputError(f"config {reference!r}: no such file and no such preset; presets: {names}")
+
+
+def _invocation(reference: str, overrides: list[str] | None) -> Any:
+    from launch.config import PipelineConfig
+    from launch.stages import Invocation
+    from pipeline.config import load_config
+
+    path = find_config(reference)
+    config = load_config(PipelineConfig, path, overrides or [])
+    return Invocation(config, path, overrides or [])
+
+
+def _run_folder(reference: str, overrides: list[str] | None) -> Any:
+    """The folder of a run, given as such or by its config."""
+    from pipeline.run_folder import RunFolder
+
+    if Path(reference).is_dir() or "://" in reference:
+        return RunFolder(reference)
+    if reference.endswith(".toml") or (_PRESETS / f"{reference}.toml").is_file():
+        return _invocation(reference, overrides).config.folder
+    raise InputError(f"run {reference!r}: no such folder; give a run's folder or its TOML")
+
+
+def _show_config(invocation: Any) -> None:
+    from pipeline.config import flatten
+
+    for key, value in flatten(invocation.config.model_dump()).items():
+        print(f"{key} = {value!r}")
+
+
+def _run_stage(name: str, config: str, overrides: list[str] | None, *, dry_run: bool) -> None:
+    from launch.stages import run_stage, stage_named
+    from pipeline.storage import exclusive
+
+    invocation = _invocation(config, overrides)
+    stage = stage_named(name)
+    if dry_run:
+        _show_config(invocation)
+        print(f"would write {stage.folder_of(invocation.config.folder)}")
+        return
+    with exclusive(invocation.config.run.dir):
+        run_stage(stage, invocation)
+
+
+@app.command(epilog="Example: ipt ingest my.toml ingest.docs_per_part=2048")
+@_reports_errors
+def ingest(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Read corpora into content-addressed, deduplicated document parts."""
+    _run_stage("ingest", config, overrides, dry_run=dry_run)
+
+
+@app.command(epilog="Example: ipt synth my.toml synth.workers.max=8 synth.workers.gpus=1")
+@_reports_errors
+def synth(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Write instruction-response pairs about documents (Ray Data, vLLM)."""
+    _run_stage("synth", config, overrides, dry_run=dry_run)
+
+
+@app.command(epilog="Example: ipt pack my.toml pack.seq_len=4096")
+@_reports_errors
+def pack(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Tokenise and pack texts and pairs into rows (Ray Data)."""
+    _run_stage("pack", config, overrides, dry_run=dry_run)
+
+
+@app.command(epilog="Example: ipt train my.toml train.num_ranks=8 train.zero_stage=3")
+@_reports_errors
+def train(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Pre-train on the mixture (DeepSpeed); `deepspeed train/pretrain.py CONFIG` does the same."""
+    _run_stage("train", config, overrides, dry_run=dry_run)
+
+
+@app.command(epilog="Example: ipt export my.toml export.dtype=float32")
+@_reports_errors
+def export(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Write the trained model as a Hugging Face folder."""
+    _run_stage("export", config, overrides, dry_run=dry_run)
+
+
+@app.command(name="eval", epilog="Example: ipt eval my.toml eval.max_rows=1000")
+@_reports_errors
+def evaluate(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Measure held-out loss per source and write a sample of the exported model."""
+    _run_stage("eval", config, overrides, dry_run=dry_run)
+
+
+@app.command(epilog="Example: ipt run quickstart run.dir=runs/mine")
+@_reports_errors
+def run(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Run all stages in order, from wherever they stand."""
+    from launch.stages import STAGES, run_all
+    from launch.summary import summary_lines
+    from pipeline.storage import exclusive
+
+    invocation = _invocation(config, overrides)
+    folder = invocation.config.folder
+    if dry_run:
+        _show_config(invocation)
+        for stage in STAGES:
+            print(f"would write {stage.folder_of(folder)}")
+        return
+    with exclusive(folder.root):
+        run_all(invocation)
+    print("\n".join(summary_lines(folder)), flush=True)
+
+
+@app.command(epilog="Example: ipt status runs/quickstart")
+@_reports_errors
+def status(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Show how far each stage of a run is."""
+    from launch.summary import status_lines
+
+    folder = _run_folder(run, overrides)
+    print(f"would read {folder.root}" if dry_run else "\n".join(status_lines(folder)))
+
+
+@app.command(epilog="Example: ipt inspect runs/quickstart/augmented/sotu/part-00000.jsonl.zst")
+@_reports_errors
+def inspect(
+    path: Annotated[str, typer.Argument(help="Shard, sidecar, manifest, stage folder or TOML.")],
+    overrides: Overrides = None,
+    records: Annotated[int, typer.Option("--records", "-n", help="Records to show.")] = 3,
+    dry_run: DryRun = False,
+) -> None:
+    """Print records of any shard readably; of a TOML, the resolved config."""
+    from launch.inspection import inspect_lines
+
+    if dry_run:
+        print(f"would read {path}")
+    elif path.endswith(".toml"):
+        _show_config(_invocation(path, overrides))
+    else:
+        for line in inspect_lines(path, records):
+            print(line)
+
+
+@app.command(epilog="Example: ipt render runs/quickstart --output texts.parquet")
+@_reports_errors
+def render(
+    run: Run,
+    overrides: Overrides = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="File to write: .jsonl or .parquet.")
+    ] = "texts.jsonl",
+    template_seed: Annotated[int, typer.Option(help="Seed of the layouts.")] = 0,
+    with_raw: Annotated[bool, typer.Option(help="Raw documents too.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Write texts and pairs as plain text, for people and other trainers."""
+    from launch.rendering import render_run
+
+    folder = _run_folder(run, overrides)
+    if dry_run:
+        print(f"would read {folder.augmented} and write {output}")
+        return
+    count = render_run(folder, output, template_seed, with_raw=with_raw)
+    print(f"{output}: {count:,} records")
+
+
+@app.command(epilog="Example: ipt audit runs/quickstart")
+@_reports_errors
+def audit(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Prove that no document was lost or used twice; exit code 0 only then."""
+    from launch.audit import audit_run
+
+    folder = _run_folder(run, overrides)
+    if dry_run:
+        print(f"would read {folder.root}")
+        return
+    result = audit_run(folder)
+    print("\n".join([*result.lines, *(f"problem: {line}" for line in result.problems)]))
+    print(f"audit: documents={result.documents} lost={result.lost} duplicated={result.duplicated}")
+    if not result.is_clean:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def main() -> None:
+    """Entry point of `ipt`."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if not Path("/proc/driver/nvidia").exists():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if os.environ.pop("IPT_EXIT_WITH_PARENT", ""):
+        from pipeline.process import die_with_parent
+
+        die_with_parent()
+    app()

@@ -1,0 +1,35 @@
+"""The whole configuration of a run: one section a stage."""
+
+from pipeline.config import StrictConfig
+from pipeline.ingest.config import IngestConfig
+from pipeline.mixture import MixtureConfig
+from pipeline.pack import PackConfig
+from pipeline.run_folder import RunConfig, RunFolder
+from synth.config import SynthConfig
+from train.config import EvalConfig, ExportConfig, TrainConfig
+
+
+class PipelineConfig(StrictConfig):
+    """What one TOML holds."""
+
+    run: RunConfig
+    """Folder and seed."""
+    ingest: IngestConfig
+    """Corpora."""
+    synth: SynthConfig
+    """Synthesizer and workers."""
+    pack: PackConfig
+    """Tokenizer and rows."""
+    mixture: MixtureConfig = MixtureConfig()
+    """Shares of the row sources."""
+    train: TrainConfig
+    """Model and optimization."""
+    export: ExportConfig = ExportConfig()
+    """The Hugging Face folder."""
+    eval: EvalConfig = EvalConfig()
+    """Evaluation of the export."""
+
+    @property
+    def folder(self) -> RunFolder:
+        """Paths of the run."""
+        return RunFolder(self.run.dir)

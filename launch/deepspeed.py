@@ -1,0 +1,99 @@
+"""Training through the `deepspeed` launcher: the same command a person would type."""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.process import die_with_parent
+from pipeline.run_folder import RunFolder
+from train.config import TrainConfig
+
+_SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
+_SHOWN = ("step ", "resumed ", "stopped ", "error: ")
+_TAIL_LINES = 15
+
+
+class TrainingStoppedError(Exception):
+    """The ranks ended early; `exit_code` is theirs."""
+
+    def __init__(self, exit_code: int, message: str) -> None:
+        """Keep the exit code to pass on."""
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def build_command(config: TrainConfig, config_path: str, overrides: Sequence[str]) -> list[str]:
+    """The launcher's command line for this machine."""
+    launcher = Path(sys.executable).with_name("deepspeed")
+    if not launcher.exists():
+        raise InputError(f"{launcher}: the deepspeed launcher is missing; install deepspeed")
+    return [
+        str(launcher),
+        f"--num_accelerators={config.num_ranks}",
+        f"--master_port={_free_port()}",
+        str(_SCRIPT),
+        config_path,
+        *overrides,
+    ]
+
+
+def run_training(
+    config: TrainConfig, folder: RunFolder, config_path: str, overrides: Sequence[str]
+) -> None:
+    """Run the launcher to its end; its output goes to `logs/train.log`, its steps to the screen.
+
+    Raises:
+        TrainingStoppedError: it ended with another exit code than 0.
+    """
+    command = build_command(config, config_path, overrides)
+    log_path = Path(folder.logs) / "train.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    print(f"train   {shlex.join(command)}", flush=True)
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    with log_path.open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=_environment(config.num_ranks),
+            text=True,
+            errors="replace",
+            preexec_fn=die_with_parent,
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                log.write(line)
+                log.flush()
+                tail.append(line)
+                if line.startswith(_SHOWN):
+                    print(f"train   {line}", end="", flush=True)
+        finally:
+            exit_code = process.wait()
+    if exit_code:
+        shown = "".join(tail) if exit_code != 2 else ""  # 2: its one error line is on the screen
+        raise TrainingStoppedError(
+            exit_code, f"{shown}training ended with exit code {exit_code}; all output: {log_path}"
+        )
+
+
+def _environment(num_ranks: int) -> dict[str, str]:
+    environment = dict(os.environ, PYTHONUNBUFFERED="1", TRANSFORMERS_VERBOSITY="error")
+    if not Path("/proc/driver/nvidia").exists():
+        environment.setdefault("DS_ACCELERATOR", "cpu")
+        threads = max(1, (os.cpu_count() or 1) // num_ranks)
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
+    return environment
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,162 @@
+"""The stages in order, each as one call; `run_all` goes through them and redoes what is stale."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from launch.config import PipelineConfig
+from pipeline import storage
+from pipeline.errors import StaleStageError
+from pipeline.run_folder import RunFolder
+from pipeline.stage import Manifest, find_manifest, read_manifest
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A run's config and the command line it came from, which training passes on."""
+
+    config: PipelineConfig
+    config_path: str
+    overrides: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its name, its folder in a run, and what does its work."""
+
+    name: str
+    folder_of: Callable[[RunFolder], str]
+    run: Callable[[Invocation], Manifest]
+
+
+def _ingest(invocation: Invocation) -> Manifest:
+    from pipeline.ingest.job import run_ingest
+
+    config = invocation.config
+    return run_ingest(config.ingest, config.folder.documents)
+
+
+def _synth(invocation: Invocation) -> Manifest:
+    from synth.job import run_synth
+
+    config, folder = invocation.config, invocation.config.folder
+    return run_synth(config.synth, folder.documents, folder.augmented, folder.logs)
+
+
+def _pack(invocation: Invocation) -> Manifest:
+    from pipeline.pack import PackInputs, run_pack
+    from synth.templates import render_chain
+
+    config, folder = invocation.config, invocation.config.folder
+    inputs = PackInputs(folder.documents, folder.augmented)
+    return run_pack(config.pack, inputs, folder.rows, render_chain, folder.logs)
+
+
+def _train(invocation: Invocation) -> Manifest:
+    from launch.deepspeed import run_training
+    from train.identity import open_train_stage
+
+    config, folder = invocation.config, invocation.config.folder
+    rows = read_manifest(folder.rows)
+    config.train.accumulation_steps(config.train.num_ranks)
+    # Opened here already, so that leftovers of another config are refused before ranks start.
+    stage = open_train_stage(config.train, config.mixture, config.run, rows)
+    if done := stage.finished():
+        return done
+    run_training(config.train, folder, invocation.config_path, invocation.overrides)
+    return read_manifest(folder.train)
+
+
+def _export(invocation: Invocation) -> Manifest:
+    from train.export import run_export
+
+    config = invocation.config
+    return run_export(config.export, config.train.model, config.folder)
+
+
+def _eval(invocation: Invocation) -> Manifest:
+    from train.evaluate import run_eval
+
+    return run_eval(invocation.config.eval, invocation.config.folder)
+
+
+STAGES = (
+    Stage("ingest", lambda run: run.documents, _ingest),
+    Stage("synth", lambda run: run.augmented, _synth),
+    Stage("pack", lambda run: run.rows, _pack),
+    Stage("train", lambda run: run.train, _train),
+    Stage("export", lambda run: run.hf, _export),
+    Stage("eval", lambda run: run.eval, _eval),
+)
+
+
+def stage_named(name: str) -> Stage:
+    """The stage of that name."""
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def run_stage(stage: Stage, invocation: Invocation) -> Manifest:
+    """Run one stage, or say that it is complete already.
+
+    Raises:
+        InputError: its input or leftovers cannot be used.
+    """
+    folder = stage.folder_of(invocation.config.folder)
+    was_complete = find_manifest(folder) is not None
+    manifest = stage.run(invocation)
+    state = "complete already" if was_complete else "complete"
+    print(f"{stage.name:<7} {state}: {describe(manifest)}", flush=True)
+    return manifest
+
+
+def run_all(invocation: Invocation) -> None:
+    """Run all stages in order.
+
+    A stage whose input stage was made anew is removed and done again; a stage whose own settings
+    changed is refused, as only the user knows whether its work may go.
+
+    Raises:
+        InputError: a stage's input or leftovers cannot be used.
+    """
+    for stage in STAGES:
+        try:
+            run_stage(stage, invocation)
+        except StaleStageError as error:
+            if not all(field.startswith("inputs.") for field in error.fields):
+                raise
+            if stage.name == "ingest":  # its inputs are the user's files, not a stage of ours
+                raise
+            print(f"{stage.name:<7} its input was made anew: doing it again", flush=True)
+            storage.remove_tree(stage.folder_of(invocation.config.folder))
+            run_stage(stage, invocation)
+
+
+def describe(manifest: Manifest) -> str:
+    """One line on what a complete stage holds."""
+    counts = manifest.counts
+    match manifest.stage:
+        case "ingest":
+            figures = {
+                "documents": manifest.records_out,
+                "to convert": counts.get("convert", 0),
+                "raw": counts.get("raw", 0),
+                "dropped": sum(manifest.dropped.values()),
+            }
+        case "synth":
+            figures = {
+                "documents": manifest.records_out,
+                "pairs": counts.get("pairs", 0),
+                "documents without pair": counts.get("documents_without_pair", 0),
+            }
+        case "pack":
+            figures = {
+                "documents": manifest.records_out,
+                "tokens": counts.get("tokens", 0),
+                "padding": counts.get("padding", 0),
+            }
+        case "train":
+            figures = {"steps": counts.get("steps", 0), "rows": counts.get("rows", 0)}
+        case "export":
+            figures = {"files": len(manifest.parts)}
+        case _:
+            figures = {"held-out rows": manifest.records_out}
+    return ", ".join(f"{value:,} {name}" for name, value in figures.items())

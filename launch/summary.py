@@ -1,0 +1,85 @@
+"""What `ipt run` says at its end, and what `ipt status` says at any time."""
+
+from pathlib import Path
+
+import orjson
+
+from launch.stages import STAGES, describe
+from pipeline import storage
+from pipeline.run_folder import RunFolder
+from pipeline.stage import find_identity, find_manifest, read_commits, read_manifest
+from train.metrics import read_metrics
+
+
+def status_lines(folder: RunFolder) -> list[str]:
+    """One line a stage: complete, in progress with its parts or steps, or not begun."""
+    lines = []
+    for stage in STAGES:
+        path = stage.folder_of(folder)
+        manifest = find_manifest(path)
+        if manifest is not None:
+            state = f"complete: {describe(manifest)}"
+        elif find_identity(path) is None:
+            state = "not begun"
+        else:
+            state = f"in progress: {_progress(stage.name, folder, path)}"
+        lines.append(f"{stage.name:<7} {state}")
+    return lines
+
+
+def _progress(stage: str, folder: RunFolder, path: str) -> str:
+    if stage == "train":
+        metrics = read_metrics(folder.metrics)
+        if not metrics:
+            return "before the first step"
+        last = metrics[-1]
+        total = find_identity(path)
+        assert total is not None
+        return f"step {last['step']}/{total.config['num_steps']}, loss {last['loss']:.4f}"
+    commits = read_commits(path)
+    records = sum(commit.records_out for commit in commits.values())
+    return f"{len(commits)} parts, {records:,} records committed"
+
+
+def summary_lines(folder: RunFolder) -> list[str]:
+    """The figures of a complete run and where its results are."""
+    ingest = read_manifest(folder.documents)
+    synth = read_manifest(folder.augmented)
+    pack = read_manifest(folder.rows)
+    metrics = read_metrics(folder.metrics)
+    report = orjson.loads(storage.read_bytes(storage.join(folder.eval, "report.json")))
+    dropped_pairs = {
+        name.removeprefix("pairs_dropped."): count
+        for name, count in synth.counts.items()
+        if name.startswith("pairs_dropped.")
+    }
+    lines = [
+        "",
+        "Summary",
+        f"  documents        {ingest.records_out:,}"
+        f" ({ingest.counts.get('convert', 0):,} converted, {ingest.counts.get('raw', 0):,} raw)",
+        f"  dropped          {_by_reason(ingest.dropped)}",
+        f"  pairs            {synth.counts.get('pairs', 0):,}",
+        f"  pairs dropped    {_by_reason(dropped_pairs)}",
+        f"  tokens packed    {pack.counts.get('tokens', 0):,}",
+        f"  training loss    {metrics[0]['loss']:.3f} at step 1, "
+        f"{metrics[-1]['loss']:.3f} at step {metrics[-1]['step']}",
+    ]
+    for source, held_out in sorted(report["heldout"].items()):
+        lines.append(
+            f"  held-out loss    {held_out['loss']:.3f}  (perplexity {held_out['perplexity']:.1f}, "
+            f"{held_out['tokens']:,} tokens)  {source}"
+        )
+    lines += [
+        f"  model            {Path(folder.hf)}",
+        f"  report           {Path(folder.eval) / 'report.json'}",
+        f"  metrics          {Path(folder.metrics)}",
+        f"  logs             {Path(folder.logs)}",
+        f"  sample           {report['sample']['prompt']!r} -> {report['sample']['completion']!r}",
+    ]
+    return lines
+
+
+def _by_reason(dropped: dict[str, int]) -> str:
+    ordered = sorted(dropped.items(), key=lambda item: -item[1])
+    return ", ".join(f"{reason} {count:,}" for reason, count in ordered if count) or "none"

@@ -1,0 +1,117 @@
+"""The records that stages hand to each other, as they stand in `*.jsonl.zst` shards.
+
+    Document  --synth-->  Chain of shots (a document and its pairs)  --pack-->  rows
+
+A change to any field here raises `CONTRACT_VERSION`, so that stages refuse each other's old shards.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+
+CONTRACT_VERSION = 1
+
+PairKind = Literal["free_form", "multiple_choice", "chain_of_thought", "multiple_choice_cot"]
+
+CONVERT, RAW = "convert", "raw"
+
+
+def document_id(source: str, text: str) -> str:
+    """Content id of a document: blake2b-128 of source and text, 32 hex digits."""
+    digest = hashlib.blake2b(source.encode(), digest_size=16)
+    digest.update(b"\0")
+    digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def chain_id(document_ids: list[str]) -> str:
+    """Content id of a chain: blake2b-128 of its document ids in order, 32 hex digits."""
+    return hashlib.blake2b("".join(document_ids).encode(), digest_size=16).hexdigest()
+
+
+def stable_share(key: str, salt: str) -> float:
+    """A number in [0, 1) that depends on `key` and `salt` alone, uniform over keys.
+
+    A document whose share lies below a fraction belongs to that fraction, on every machine and in
+    every order; raising the fraction only adds documents.
+    """
+    digest = hashlib.blake2b(key.encode(), key=salt.encode()[:64], digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text to train on.
+
+    `meta` holds strings only; `meta["route"]` is `convert` (goes through synthesis) or `raw`.
+    """
+
+    id: str
+    source: str
+    text: str
+    meta: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether this document goes through synthesis."""
+        return self.meta.get("route") == CONVERT
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One instruction and its response; `options` and `reasoning` as its kind has them."""
+
+    instruction: str
+    response: str
+    kind: PairKind = "free_form"
+    options: tuple[str, ...] = ()
+    reasoning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One document of a chain, with the pairs written about it (none: it stays raw)."""
+
+    doc_id: str
+    text: str
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """An M-shot example: up to M documents, each written about in sight of the ones before it."""
+
+    id: str
+    source: str
+    shots: tuple[Shot, ...]
+    provenance: dict[str, str]
+
+
+def encode(record: Any) -> bytes:
+    """One record as a line of JSON, line end included."""
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def decode_document(line: bytes) -> Document:
+    """Read a `Document` from its line."""
+    return Document(**orjson.loads(line))
+
+
+def decode_chain(line: bytes) -> Chain:
+    """Read a `Chain` from its line."""
+    values = orjson.loads(line)
+    shots = tuple(
+        Shot(
+            doc_id=shot["doc_id"],
+            text=shot["text"],
+            pairs=tuple(
+                Pair(**{**pair, "options": tuple(pair["options"])}) for pair in shot["pairs"]
+            ),
+        )
+        for shot in values["shots"]
+    )
+    return Chain(
+        id=values["id"], source=values["source"], shots=shots, provenance=values["provenance"]
+    )

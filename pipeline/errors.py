@@ -1,0 +1,18 @@
+"""Errors that are the user's to mend. The command line prints them in one line and exits with 2."""
+
+
+class InputError(ValueError):
+    """Input, config or leftovers that cannot be used: says the value found, the rule, the remedy."""
+
+
+class StaleStageError(InputError):
+    """A stage folder was written by another config, other inputs or another contract version."""
+
+    def __init__(self, message: str, fields: list[str]) -> None:
+        """Keep the names of the fields that differ, such as `config.seq_len`."""
+        super().__init__(message)
+        self.fields = fields
+
+
+class BusyError(InputError):
+    """Another process is working in the same folder."""

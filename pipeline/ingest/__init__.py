@@ -1,0 +1,1 @@
+"""Ingest: any corpus in, content-addressed documents in committed parts out."""

@@ -1,0 +1,63 @@
+"""Settings of the ingest stage."""
+
+from pydantic import Field, model_validator
+
+from pipeline.config import StrictConfig
+
+
+class DatasetConfig(StrictConfig):
+    """A data set streamed through the `datasets` library."""
+
+    path: str
+    """Hub name, or local path or builder (`json`, `parquet`, ...)."""
+    name: str | None = None
+    """Configuration of the data set."""
+    split: str = "train"
+    """Split to stream."""
+    data_files: tuple[str, ...] = ()
+    """Files for a builder such as `json`."""
+
+
+class SourceConfig(StrictConfig):
+    """One corpus and how its records become documents."""
+
+    inputs: tuple[str, ...] = ()
+    """Files, folders or globs, local or any fsspec URI, or `package://NAME/PATH`."""
+    dataset: DatasetConfig | None = None
+    """A data set to stream instead of `inputs`."""
+    text_field: str = "text"
+    """Field that holds the text; a `.txt` file has the fields `text` and `id` (its name)."""
+    text_template: str = ""
+    """Build the text of several fields instead, e.g. `{question} {response}`."""
+    id_field: str = "id"
+    """Field that holds the corpus's own id, kept in `meta`; must be unique where present."""
+    convert_fraction: float = Field(default=1.0, ge=0, le=1)
+    """Share of documents that go through synthesis, chosen by a stable hash; the rest stay raw."""
+    split_chars: int = Field(default=0, ge=0)
+    """Split longer texts at paragraph or sentence ends into passages of this many characters; 0: never."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "SourceConfig":
+        if bool(self.inputs) == (self.dataset is not None):
+            raise ValueError("give either inputs or dataset, and not both")
+        return self
+
+
+class IngestConfig(StrictConfig):
+    """All corpora of a run."""
+
+    sources: dict[str, SourceConfig] = Field(min_length=1)
+    """Corpora by name; the name becomes each document's `source`."""
+    docs_per_part: int = Field(default=4096, ge=1)
+    """Documents of a part, the unit of commit and of all later work."""
+    max_record_bytes: int = Field(default=32 * 2**20, ge=1024)
+    """A longer record (line or text file) is dropped, unread, as `too_long`."""
+
+    @model_validator(mode="after")
+    def _plain_names(self) -> "IngestConfig":
+        for name in self.sources:
+            if name == "dropped":
+                raise ValueError("source name 'dropped' is taken by the folder of dropped records")
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise ValueError(f"source name {name!r} must be letters, digits, - and _ only")
+        return self

@@ -1,0 +1,247 @@
+"""The ingest stage: read inputs in order, clean, identify, deduplicate, commit part by part.
+
+    speeches/*.txt ──records──▶ passages ──new?──▶ documents/sotu/part-00000.jsonl.zst
+                       │                    │       documents/sotu/dropped/part-00000.jsonl.zst
+                       └── malformed, ...   └── duplicate_text ──▶ (with file and line)
+
+A part holds about `docs_per_part` documents and ends between two input records. Its sidecar keeps
+the cursor (input file, records done), from which a restarted run goes on.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline import storage
+from pipeline.contracts import CONVERT, RAW, Document, decode_document, document_id, stable_share
+from pipeline.errors import InputError, StaleStageError
+from pipeline.ingest.config import IngestConfig, SourceConfig
+from pipeline.ingest.readers import InputFile, RawRecord, list_inputs, read_records
+from pipeline.ingest.seen import SeenKeys
+from pipeline.ingest.splitting import split_text
+from pipeline.progress import StageProgress
+from pipeline.shards import LineShardWriter, read_lines, write_shard
+from pipeline.stage import Manifest, PartCommit, StageFolder, open_stage
+
+_EXCERPT_CHARS = 200
+
+
+def run_ingest(config: IngestConfig, folder: str) -> Manifest:
+    """Turn every source into document parts below `folder`; continue where a killed run stopped.
+
+    Raises:
+        InputError: a path that is not there, damaged input, or no usable document at all. Nothing
+            stays committed then, so that the mended input starts afresh.
+        StaleStageError: `folder` was written from other inputs or settings.
+    """
+    inputs = {name: list_inputs(source) for name, source in config.sources.items()}
+    stage = open_stage(folder, "ingest", config.model_dump(), _describe_inputs(inputs))
+    if done := stage.finished():
+        return done
+    try:
+        for name, source in config.sources.items():
+            _SourceIngest(name, source, config, inputs[name], stage).run()
+        if not any(commit.records_out for commit in stage.committed().values()):
+            raise InputError(
+                "the inputs hold no usable document; look at `text_field` and at the reasons in "
+                f"{_reasons(stage)}"
+            )
+    except StaleStageError:
+        raise
+    except InputError:
+        storage.remove_tree(folder)
+        raise
+    return stage.close()
+
+
+def _describe_inputs(inputs: dict[str, list[InputFile]]) -> dict[str, str]:
+    """Name and size of every input file: enough to notice a changed corpus without reading it."""
+    return {
+        f"{name}/{number:05d}": f"{file.uri.rpartition('/')[2]} ({file.size} bytes)"
+        for name, files in inputs.items()
+        for number, file in enumerate(files)
+    }
+
+
+def _reasons(stage: StageFolder) -> str:
+    dropped: Counter[str] = Counter()
+    for commit in stage.committed().values():
+        dropped.update(commit.dropped)
+    return ", ".join(f"{reason} {count}" for reason, count in dropped.most_common()) or "no record"
+
+
+@dataclass
+class _OpenPart:
+    """What has gone into the part being written."""
+
+    documents: LineShardWriter
+    dropped: LineShardWriter
+    reasons: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def drop(self, record: RawRecord, reason: str, excerpt: str) -> None:
+        self.reasons[reason] += 1
+        self.dropped.write(
+            {
+                "reason": reason,
+                "file": record.file,
+                "line": record.line,
+                "excerpt": excerpt[:_EXCERPT_CHARS],
+            }
+        )
+
+
+class _SourceIngest:
+    """One source from its inputs to its committed parts."""
+
+    def __init__(
+        self,
+        name: str,
+        source: SourceConfig,
+        config: IngestConfig,
+        files: list[InputFile],
+        stage: StageFolder,
+    ) -> None:
+        self._name, self._source, self._config = name, source, config
+        self._files, self._stage = files, stage
+        self._seen = SeenKeys()
+        self._file_number, self._records_done, self._num_parts = 0, 0, 0
+
+    def run(self) -> None:
+        """Read on from the last commit to the end of the inputs."""
+        num_documents = self._restore()
+        total_files = len(self._files)
+        with StageProgress("ingest", "documents", None, num_documents) as progress:
+            records = self._records()
+            while (first := next(records, None)) is not None:
+                num_documents += self._write_part(first, records)
+                files = f"{min(self._file_number + 1, total_files)}/{total_files}"
+                progress.update(num_documents, source=self._name, file=files)
+
+    def _restore(self) -> int:
+        """Take up the cursor and the seen keys of committed parts; return their document count."""
+        commits = [
+            commit
+            for part, commit in self._stage.committed().items()
+            if part.startswith(f"{self._name}/")
+        ]
+        for commit in commits:
+            self._file_number = commit.cursor["file"]
+            self._records_done = commit.cursor["records"]
+            for line in read_lines(self._stage.uri(commit.files[0].name)):
+                self._remember(decode_document(line))
+        self._num_parts = len(commits)
+        return sum(commit.records_out for commit in commits)
+
+    def _remember(self, document: Document) -> None:
+        self._seen.add(bytes.fromhex(document.id))
+        if (own_id := document.meta.get("id")) is not None:
+            self._seen.add(_own_id_key(own_id))
+
+    def _records(self) -> Iterator[RawRecord]:
+        """All records after the cursor; the cursor moves as they are taken."""
+        for number in range(self._file_number, len(self._files)):
+            skip = self._records_done if number == self._file_number else 0
+            self._file_number, self._records_done = number, skip
+            file = self._files[number]
+            for record in read_records(self._source, file, skip, self._config.max_record_bytes):
+                self._records_done = max(self._records_done, record.line)
+                if record.problem != "blank_line":
+                    yield record
+
+    def _write_part(self, first: RawRecord, more: Iterator[RawRecord]) -> int:
+        """Write and commit one part, beginning with `first`; return its number of documents."""
+        basename = f"part-{self._num_parts:05d}"
+        with contextlib.ExitStack() as shards:
+            folder, suffix = self._stage.folder, f"{basename}.jsonl.zst"
+            part = _OpenPart(
+                documents=shards.enter_context(write_shard(folder, f"{self._name}/{suffix}")),
+                dropped=shards.enter_context(write_shard(folder, f"dropped/{self._name}/{suffix}")),
+            )
+            record: RawRecord | None = first
+            while record is not None:
+                part.counts["input_records"] += 1
+                self._take(record, part)
+                if part.documents.num_records >= self._config.docs_per_part:
+                    break
+                record = next(more, None)
+        num_documents = part.documents.num_records
+        self._stage.commit(
+            PartCommit(
+                part=f"{self._name}/{basename}",
+                files=[part.documents.entry(), part.dropped.entry()],
+                records_in=num_documents + part.reasons.total(),
+                records_out=num_documents,
+                dropped=dict(part.reasons),
+                counts=dict(part.counts),
+                cursor={"file": self._file_number, "records": self._records_done},
+            )
+        )
+        self._num_parts += 1
+        return num_documents
+
+    def _take(self, record: RawRecord, part: _OpenPart) -> None:
+        """Write one record's documents, or drop it with its reason."""
+        if record.value is None:
+            part.drop(record, record.problem, record.excerpt)
+            return
+        text, reason = extract_text(record.value, self._source)
+        if reason:
+            part.drop(record, reason, str(record.value)[:_EXCERPT_CHARS])
+            return
+        own_id = record.value.get(self._source.id_field)
+        if own_id is not None and _own_id_key(str(own_id)) in self._seen:
+            part.drop(record, "duplicate_id", f"id={own_id} {text}")
+            return
+        part.counts["repaired_bom"] += record.had_bom or text.startswith("\ufeff")
+        part.counts["repaired_crlf"] += "\r\n" in text
+        text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+        for number, passage in enumerate(split_text(text, self._source.split_chars)):
+            self._take_passage(record, passage, number, own_id, part)
+
+    def _take_passage(
+        self, record: RawRecord, text: str, number: int, own_id: Any, part: _OpenPart
+    ) -> None:
+        identity = document_id(self._name, text)
+        if bytes.fromhex(identity) in self._seen:
+            part.drop(record, "duplicate_text", text)
+            return
+        share = stable_share(identity, "convert")
+        route = CONVERT if share < self._source.convert_fraction else RAW
+        meta = {"route": route, "file": record.file.rpartition("/")[2], "line": str(record.line)}
+        if own_id is not None:
+            meta["id"] = str(own_id)
+        if self._source.split_chars:
+            meta["passage"] = str(number)
+        document = Document(identity, self._name, text, meta)
+        self._remember(document)
+        part.documents.write(document)
+        part.counts[route] += 1
+
+
+def _own_id_key(own_id: str) -> bytes:
+    return b"id:" + own_id.encode("utf-8", errors="surrogatepass")
+
+
+def extract_text(value: dict[str, Any], source: SourceConfig) -> tuple[str, str]:
+    """The text of a record, or the reason why it has none: `(text, "")` or `("", reason)`."""
+    if source.text_template:
+        try:
+            text: Any = source.text_template.format_map(value)
+        except KeyError:
+            return "", "missing_text"
+    elif source.text_field not in value:
+        return "", "missing_text"
+    else:
+        text = value[source.text_field]
+    if text is None:
+        return "", "null_text"
+    if not isinstance(text, str):
+        return "", "non_string_text"
+    if not text.strip():
+        return "", "empty_text"
+    if "\0" in text:
+        return "", "nul_byte"
+    return text, ""

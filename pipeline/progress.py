@@ -1,0 +1,94 @@
+"""Progress with rates and time left: a live bar on a terminal, a plain line now and then elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+_PLAIN_INTERVAL_S = 10.0
+
+
+class StageProgress:
+    """Shows how far one stage is; use it as a context manager."""
+
+    def __init__(self, stage: str, unit: str, total: int | None, already_done: int = 0) -> None:
+        """Start at `already_done` of `total` units (None: unknown); rates count new work only."""
+        self._stage, self._unit, self._total = stage, unit, total
+        self._first = self._done = already_done
+        self._started = self._last_line = time.monotonic()
+        self._has_news = False
+        self._figures = ""
+        self._bar: Progress | None = None
+        if sys.stdout.isatty():
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(20),
+                TextColumn("{task.fields[text]}"),
+            )
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(soft_wrap=True))
+            self._task = self._bar.add_task(
+                f"{stage:<7}", total=total, completed=already_done, text=""
+            )
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Show the last figures and leave them on the screen."""
+        if self._bar:
+            self._bar.stop()
+        elif kind is None:
+            self._print_line()
+
+    def update(self, done: int, **figures: float | int | str) -> None:
+        """Report that `done` units are finished in all, with further figures to show.
+
+        Rates are counted from the first report, which leaves an engine's start out of them.
+        """
+        if not self._has_news:
+            self._has_news, self._first = True, done
+            self._started = time.monotonic()
+        self._done = done
+        self._figures = "".join(f"  {name} {_short(value)}" for name, value in figures.items())
+        if self._bar:
+            self._bar.update(self._task, completed=done, text=self._text())
+        elif time.monotonic() - self._last_line >= _PLAIN_INTERVAL_S:
+            self._print_line()
+
+    def _print_line(self) -> None:
+        self._last_line = time.monotonic()
+        print(f"{self._stage:<7} {self._text()}  {self._time_left()}".rstrip(), flush=True)
+
+    def _rate_per_s(self) -> float:
+        return (self._done - self._first) / max(time.monotonic() - self._started, 1e-6)
+
+    def _text(self) -> str:
+        of_total = f"/{self._total:,}" if self._total is not None else ""
+        rate = _short(self._rate_per_s())
+        return f"{self._done:,}{of_total} {self._unit}  {rate} {self._unit}/s{self._figures}"
+
+    def _time_left(self) -> str:
+        rate = self._rate_per_s()
+        if self._total is None or rate <= 0 or self._done >= self._total:
+            return ""
+        seconds = int((self._total - self._done) / rate)
+        return f"{seconds // 60}:{seconds % 60:02d} left"
+
+
+def _short(value: float | int | str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) or value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

@@ -1,0 +1,67 @@
+"""Where a run keeps what: one folder, one place for every stage."""
+
+from dataclasses import dataclass
+
+from pipeline import storage
+from pipeline.config import StrictConfig
+
+
+class RunConfig(StrictConfig):
+    """The run as a whole."""
+
+    dir: str
+    """Folder of the run; a relative one starts at the working directory."""
+    seed: int = 0
+    """Decides the mixture's order and the initial weights."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths below a run's folder."""
+
+    root: str
+
+    @property
+    def documents(self) -> str:
+        """Ingested documents."""
+        return storage.join(self.root, "documents")
+
+    @property
+    def augmented(self) -> str:
+        """Chains: documents and the pairs about them."""
+        return storage.join(self.root, "augmented")
+
+    @property
+    def rows(self) -> str:
+        """Packed rows."""
+        return storage.join(self.root, "rows")
+
+    @property
+    def train(self) -> str:
+        """Metrics and checkpoints."""
+        return storage.join(self.root, "train")
+
+    @property
+    def checkpoints(self) -> str:
+        """Checkpoints, each with a marker once it is complete."""
+        return storage.join(self.train, "checkpoints")
+
+    @property
+    def metrics(self) -> str:
+        """One JSON line a step."""
+        return storage.join(self.train, "metrics.jsonl")
+
+    @property
+    def hf(self) -> str:
+        """The exported Hugging Face folder."""
+        return storage.join(self.root, "hf")
+
+    @property
+    def eval(self) -> str:
+        """Held-out losses and the sample."""
+        return storage.join(self.root, "eval")
+
+    @property
+    def logs(self) -> str:
+        """Logs of workers and ranks."""
+        return storage.join(self.root, "logs")

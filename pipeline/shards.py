@@ -1,0 +1,63 @@
+"""Line shards: `*.jsonl.zst`, one JSON record a line, plain zstd (`zstdcat` reads them)."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import zstandard
+
+from pipeline import storage
+from pipeline.compression import open_decompressed
+from pipeline.contracts import encode
+from pipeline.errors import InputError
+from pipeline.stage import FileEntry
+
+_LEVEL = 3
+
+
+class LineShardWriter:
+    """Writes records into one shard; made by `write_shard`."""
+
+    def __init__(self, name: str, sink: storage.HashingWriter, compressor: Any) -> None:
+        """Wrap the compressor of an open shard; `name` is relative to the stage's folder."""
+        self._name, self._sink, self._compressor = name, sink, compressor
+        self.num_records = 0
+
+    def write(self, record: Any) -> None:
+        """Append one record (a dataclass of `pipeline.contracts` or a dict)."""
+        self._compressor.write(encode(record))
+        self.num_records += 1
+
+    def entry(self) -> FileEntry:
+        """What the sidecar says of this shard; call it after the `write_shard` block."""
+        return FileEntry(
+            name=self._name,
+            records=self.num_records,
+            bytes=self._sink.num_bytes,
+            sha256=self._sink.hexdigest(),
+        )
+
+
+@contextlib.contextmanager
+def write_shard(folder: str, name: str) -> Iterator[LineShardWriter]:
+    """Write `folder/name` atomically: it appears complete when the block ends, or not at all."""
+    with storage.open_atomic(storage.join(folder, name)) as file:
+        sink = storage.HashingWriter(file)
+        compressor = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(sink, closefd=False)
+        writer = LineShardWriter(name, sink, compressor)
+        yield writer
+        compressor.close()
+
+
+def read_lines(uri: str) -> Iterator[bytes]:
+    """Stream the lines of a shard.
+
+    Raises:
+        InputError: the shard is missing, cut short or corrupt; names the shard and the offset.
+    """
+    try:
+        file = storage.open_read(uri)
+    except FileNotFoundError:
+        raise InputError(f"{uri}: no such shard; run the stage that writes it again") from None
+    with file:
+        yield from open_decompressed(file, uri)

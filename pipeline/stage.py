@@ -1,0 +1,268 @@
+"""How a stage's folder is opened, filled part by part and closed, so that any kill is harmless.
+
+    documents/
+      stage.json              written first: who writes here (config, inputs, contract version)
+      sotu/part-00000.jsonl.zst    data, written atomically
+      sotu/part-00000.json         its sidecar, written after the data: the part is committed
+      ...
+      manifest.json           written last: the stage is complete
+
+A second start finds `stage.json`, compares it field by field, and continues after the committed
+parts. A file without a sidecar is work that was cut off: it is written again.
+"""
+
+import hashlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from pipeline import storage
+from pipeline.config import StrictConfig, flatten
+from pipeline.contracts import CONTRACT_VERSION
+from pipeline.errors import InputError, StaleStageError
+
+STAGE_FILE, MANIFEST_FILE = "stage.json", "manifest.json"
+_SIDECAR_SUFFIX = ".json"
+
+
+class FileEntry(StrictConfig):
+    """One committed data file, its name relative to the stage's folder."""
+
+    name: str
+    records: int
+    tokens: int = 0
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, name: str, records: int, data: "bytes") -> "FileEntry":
+        """The entry of a small file whose content is at hand."""
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(name=name, records=records, bytes=len(data), sha256=digest)
+
+
+class PartCommit(StrictConfig):
+    """The sidecar of a part. `records_in == records_out + sum(dropped.values())` always holds."""
+
+    part: str
+    files: list[FileEntry]
+    records_in: int
+    records_out: int
+    dropped: dict[str, int] = Field(default_factory=dict)
+    counts: dict[str, int] = Field(default_factory=dict)
+    cursor: dict[str, int] = Field(default_factory=dict)
+
+
+class StageIdentity(StrictConfig):
+    """What decides a stage's output, and `instance`, which tells one execution from another."""
+
+    version: int = CONTRACT_VERSION
+    stage: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    instance: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        """Everything that must agree before a folder is reused, as dotted keys."""
+        return flatten(
+            {
+                "contract_version": self.version,
+                "stage": self.stage,
+                "config": self.config,
+                "inputs": self.inputs,
+            }
+        )
+
+    def fingerprint(self) -> str:
+        """blake2b-128 over `fields()`, 32 hex digits."""
+        canonical = json.dumps(self.fields(), sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+class Manifest(StrictConfig):
+    """The last file of a stage: what it holds, from what it was made, what was dropped."""
+
+    version: int
+    stage: str
+    fingerprint: str
+    instance: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    parts: list[FileEntry]
+    records_in: int
+    records_out: int
+    dropped: dict[str, int]
+    counts: dict[str, int]
+
+    def input_key(self) -> str:
+        """What a later stage notes of this one; changes whenever this stage is made anew."""
+        return f"{self.fingerprint}:{self.instance}"
+
+
+class StageFolder:
+    """An open stage folder; made by `open_stage`."""
+
+    def __init__(self, folder: str, identity: StageIdentity) -> None:
+        """Take over `folder`, whose `stage.json` holds `identity`."""
+        self.folder, self.identity = folder, identity
+
+    def committed(self) -> dict[str, PartCommit]:
+        """Committed parts by name, in name order."""
+        return read_commits(self.folder)
+
+    def finished(self) -> Manifest | None:
+        """The manifest if this stage is complete already, else None."""
+        return find_manifest(self.folder)
+
+    def commit(self, commit: PartCommit) -> None:
+        """Commit a part whose files are all written."""
+        dropped = sum(commit.dropped.values())
+        assert commit.records_in == commit.records_out + dropped, commit
+        data = commit.model_dump_json(indent=1).encode()
+        storage.write_atomic(self.uri(commit.part + _SIDECAR_SUFFIX), data)
+
+    def uri(self, name: str) -> str:
+        """Path of a file of this stage."""
+        return storage.join(self.folder, name)
+
+    def close(self) -> Manifest:
+        """Write the manifest over all committed parts and remove what killed runs left behind."""
+        commits = self.committed().values()
+        dropped: Counter[str] = Counter()
+        counts: Counter[str] = Counter()
+        for commit in commits:
+            dropped.update(commit.dropped)
+            counts.update(commit.counts)
+        for name in storage.list_files(self.folder):
+            if storage.is_partial(name):
+                storage.remove_file(self.uri(name))
+        manifest = Manifest(
+            version=self.identity.version,
+            stage=self.identity.stage,
+            fingerprint=self.identity.fingerprint(),
+            instance=self.identity.instance,
+            config=self.identity.config,
+            inputs=self.identity.inputs,
+            parts=[entry for commit in commits for entry in commit.files],
+            records_in=sum(commit.records_in for commit in commits),
+            records_out=sum(commit.records_out for commit in commits),
+            dropped=dict(dropped),
+            counts=dict(counts),
+        )
+        storage.write_atomic(self.uri(MANIFEST_FILE), manifest.model_dump_json(indent=1).encode())
+        return manifest
+
+
+def open_stage(
+    folder: str, stage: str, config: Mapping[str, Any], inputs: Mapping[str, str]
+) -> StageFolder:
+    """Open a stage's folder for writing: a new one, or one with work of the same identity.
+
+    Args:
+        folder: path or URI of the stage's folder.
+        stage: the stage's name.
+        config: every setting that decides the output; JSON values.
+        inputs: name of each input and the key of its present state.
+
+    Raises:
+        StaleStageError: the folder holds work of another identity; names the fields that differ.
+    """
+    wanted = StageIdentity(
+        stage=stage,
+        # Through JSON, so that what is compared is what was stored (tuples become lists).
+        config=json.loads(json.dumps(config)),
+        inputs=dict(inputs),
+        instance=uuid.uuid4().hex[:12],
+    )
+    stage_file = storage.join(folder, STAGE_FILE)
+    if not storage.exists(stage_file):
+        storage.write_atomic(stage_file, wanted.model_dump_json(indent=1).encode())
+        return StageFolder(folder, wanted)
+    found = StageIdentity.model_validate_json(storage.read_bytes(stage_file))
+    require_same(folder, found, wanted)
+    return StageFolder(folder, found)
+
+
+def require_same(folder: str, found: StageIdentity, wanted: StageIdentity) -> None:
+    """Refuse a folder whose identity differs from the one wanted.
+
+    Raises:
+        StaleStageError: lists each differing field with both values.
+    """
+    ours, theirs = wanted.fields(), found.fields()
+    absent = "(absent)"
+    names = [
+        name
+        for name in sorted(ours.keys() | theirs.keys())
+        if ours.get(name, absent) != theirs.get(name, absent)
+    ]
+    if names:
+        raise StaleStageError(
+            f"{folder} was written with other settings or inputs and is not touched:\n  "
+            + "\n  ".join(
+                f"{name}: the folder has {theirs.get(name, absent)!r}, this run wants "
+                f"{ours.get(name, absent)!r}"
+                for name in names
+            )
+            + f"\nremove {folder}, undo the change, or choose another run.dir",
+            fields=names,
+        )
+
+
+def read_commits(folder: str) -> dict[str, PartCommit]:
+    """All committed parts below `folder` by name, in name order."""
+    commits = {}
+    for name in storage.list_files(folder):
+        if _is_sidecar(name):
+            data = storage.read_bytes(storage.join(folder, name))
+            commit = PartCommit.model_validate_json(data)
+            commits[commit.part] = commit
+    return commits
+
+
+def read_manifest(folder: str) -> Manifest:
+    """Read the manifest of a complete stage.
+
+    Raises:
+        InputError: the stage is not complete, or the manifest is of another contract version.
+    """
+    manifest = find_manifest(folder)
+    if manifest is None:
+        raise InputError(
+            f"{folder}: no {MANIFEST_FILE}, so the stage that writes it is not complete; "
+            f"run it first (`ipt run` does all in order)"
+        )
+    if manifest.version != CONTRACT_VERSION:
+        raise InputError(
+            f"{folder}: contract version {manifest.version}, this code reads {CONTRACT_VERSION}; "
+            f"write the stage anew"
+        )
+    return manifest
+
+
+def find_manifest(folder: str) -> Manifest | None:
+    """The manifest of a stage's folder, or None while the stage is not complete."""
+    uri = storage.join(folder, MANIFEST_FILE)
+    if not storage.exists(uri):
+        return None
+    try:
+        return Manifest.model_validate_json(storage.read_bytes(uri))
+    except ValueError as error:
+        raise InputError(f"{uri} is no manifest of ours: {error}") from error
+
+
+def find_identity(folder: str) -> StageIdentity | None:
+    """Who writes in a stage's folder, or None for a folder that no stage has opened."""
+    uri = storage.join(folder, STAGE_FILE)
+    if not storage.exists(uri):
+        return None
+    return StageIdentity.model_validate_json(storage.read_bytes(uri))
+
+
+def _is_sidecar(name: str) -> bool:
+    basename = name.rpartition("/")[2]
+    return basename.startswith("part-") and basename.endswith(_SIDECAR_SUFFIX)

@@ -1,0 +1,1 @@
+"""Synthesis: instruction-response pairs about documents, written by a language model."""

@@ -1,0 +1,88 @@
+"""Settings of the synthesis stage."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.config import StrictConfig
+
+
+class EngineConfig(StrictConfig):
+    """How the synthesizer runs; decides speed, not content, and may change between restarts."""
+
+    kind: Literal["vllm", "fake"] = "vllm"
+    """`vllm`: in-process async engine; `fake`: deterministic text without a model, for drills."""
+    dtype: str = "bfloat16"
+    """Weight and activation type."""
+    max_num_seqs: int = Field(default=256, ge=1)
+    """Requests the engine batches at once."""
+    kv_cache_gib: int = Field(default=4, ge=1)
+    """KV cache on a CPU engine, in GiB."""
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of an accelerator's memory for the engine."""
+    enforce_eager: bool = False
+    """Skip graph capture and compilation; always on without an accelerator."""
+    fake_delay_s: float = Field(default=0.0, ge=0)
+    """`fake` only: seconds each request takes."""
+
+
+class WorkersConfig(StrictConfig):
+    """The Ray actor pool: one engine an actor."""
+
+    min: int = Field(default=1, ge=1)
+    """Actors to start with."""
+    max: int = Field(default=1, ge=1)
+    """Actors the pool may grow to."""
+    gpus: float = Field(default=0, ge=0)
+    """Accelerators of an actor."""
+    cpus: float = Field(default=1, gt=0)
+    """CPU slots of an actor."""
+    parts_in_flight: int = Field(default=4, ge=1)
+    """Parts an actor works on at once, so that the engine never drains at a part's end."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "WorkersConfig":
+        if self.min > self.max:
+            raise ValueError(f"min ({self.min}) must not exceed max ({self.max})")
+        return self
+
+
+class SynthConfig(StrictConfig):
+    """What is asked of the synthesizer, and on what it runs."""
+
+    model: str
+    """Model folder, hub name, `.gguf` file or `package://NAME/FILE.gguf`."""
+    protocol: Literal["tuned", "chat"] = "tuned"
+    """`tuned`: the published wire format; `chat`: any instruct model, prompted."""
+    shots_per_chain: int = Field(default=2, ge=1, le=64)
+    """Documents of a chain (the paper's M rounds)."""
+    max_new_tokens: int = Field(default=400, ge=8)
+    """Tokens the synthesizer may write about one document."""
+    max_model_len: int = Field(default=4096, ge=64)
+    """Context window: prompt and new tokens."""
+    temperature: float = Field(default=0.0, ge=0)
+    """0: greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus sampling."""
+    repetition_penalty: float = Field(default=1.0, gt=0)
+    """1: none."""
+    trust_remote_code: bool = False
+    """Run code that ships with the model."""
+    engine: EngineConfig = EngineConfig()
+    """How the synthesizer runs."""
+    workers: WorkersConfig = WorkersConfig()
+    """The actor pool."""
+
+    @model_validator(mode="after")
+    def _room_for_a_prompt(self) -> "SynthConfig":
+        if self.max_new_tokens * 2 > self.max_model_len:
+            raise ValueError(
+                f"max_new_tokens ({self.max_new_tokens}) must be at most half of "
+                f"max_model_len ({self.max_model_len}), or no room is left for the text"
+            )
+        return self
+
+    def content_fields(self) -> dict[str, Any]:
+        """The settings that decide what is written, as opposed to how fast."""
+        fields = self.model_dump(exclude={"engine", "workers"})
+        return fields | {"engine": self.engine.kind}

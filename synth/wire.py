@@ -1,0 +1,44 @@
+"""The published synthesizer's wire format (method.md's table, arXiv 2406.14491), to the letter.
+
+    <s> <CON> text </CON>\\n\\n<QUE> q1 <ANS> a1 </END>\\n\\n<QUE> q2 <ANS> a2 </END></s>
+
+The tags are ordinary text; `<s>` and `</s>` are the tokenizer's BOS and EOS and are never written
+as text here, so that BOS is never doubled.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.contracts import Pair
+from synth.pairs import ParsedPairs, unstructure_pair
+
+_QUESTION, _ANSWER, _END = "<QUE>", "<ANS>", "</END>"
+
+
+def format_context(text: str) -> str:
+    """The context of one example, from the character after BOS to the first pair."""
+    return f" <CON> {text} </CON>\n\n"
+
+
+def format_pairs(pairs: Sequence[Pair]) -> str:
+    """All pairs of one example, without EOS."""
+    return "\n\n".join(
+        f"{_QUESTION} {question} {_ANSWER} {answer} {_END}"
+        for question, answer in map(unstructure_pair, pairs)
+    )
+
+
+def parse_pairs(output: str) -> ParsedPairs:
+    """Read what the synthesizer wrote about one text. Never raises, whatever the string."""
+    parsed = ParsedPairs()
+    *pieces, rest = output.split(_END)
+    if rest.strip():
+        parsed.dropped["unfinished_pair"] += 1
+    for piece in pieces:
+        fragment = piece.strip()
+        if not fragment.startswith(_QUESTION):
+            parsed.dropped["no_question_mark"] += 1
+        elif fragment.count(_ANSWER) != 1:
+            parsed.dropped["not_one_answer_mark"] += 1
+        else:
+            parsed.add(*fragment.removeprefix(_QUESTION).split(_ANSWER))
+    return parsed

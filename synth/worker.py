@@ -1,0 +1,121 @@
+"""The Ray actor that turns document parts into chain parts: one engine, several parts at once."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.contracts import Chain, Document, decode_document
+from pipeline.pretrained import load_tokenizer
+from pipeline.shards import read_lines, write_shard
+from pipeline.stage import PartCommit, StageFolder, StageIdentity
+from synth.chains import ChainRunner, Tally
+from synth.config import SynthConfig
+from synth.engines import make_engine
+from synth.protocols import make_protocol
+
+_REPORT_INTERVAL_S = 0.5
+
+
+@dataclass(frozen=True)
+class WorkerOrder:
+    """Everything a worker needs, as JSON-like values that travel to any node."""
+
+    config: dict[str, Any]
+    documents_folder: str
+    stage_folder: str
+    identity: dict[str, Any]
+    provenance: dict[str, str]
+    board: Any
+    """Handle of the `ProgressBoard` actor."""
+
+
+class ProgressBoard:
+    """A small Ray actor that sums what the workers report."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._by_part: dict[str, dict[str, int]] = {}
+
+    def report(self, part: str, counts: dict[str, int]) -> None:
+        """Replace the counts of one part."""
+        self._by_part[part] = counts
+
+    def totals(self) -> dict[str, int]:
+        """Counts summed over all parts."""
+        totals: dict[str, int] = {}
+        for counts in self._by_part.values():
+            for name, value in counts.items():
+                totals[name] = totals.get(name, 0) + value
+        return totals
+
+
+class SynthWorker:
+    """A Ray Data callable: a row names a part; the part is written and committed."""
+
+    def __init__(self, order: WorkerOrder) -> None:
+        """Load tokenizer and engine."""
+        self._engine: Any = None
+        self._order = order
+        self._stage = StageFolder(order.stage_folder, StageIdentity(**order.identity))
+        config = SynthConfig.model_validate(order.config)
+        tokenizer = load_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
+        protocol = make_protocol(config, tokenizer)
+        self._engine = make_engine(config, tokenizer, protocol)
+        self._runner = ChainRunner(config, tokenizer, protocol, self._engine, order.provenance)
+
+    async def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """Write the parts of one batch (of size 1); returns their names and document counts."""
+        written = [await self._write_part(str(part)) for part in batch["part"]]
+        return {"part": [str(part) for part in batch["part"]], "documents": written}
+
+    def __del__(self) -> None:
+        """End the engine's process before the actor goes, so that a good run ends quietly."""
+        if self._engine is not None:
+            self._engine.shutdown()
+
+    async def _write_part(self, part: str) -> int:
+        name = f"{part}.jsonl.zst"
+        documents = [
+            document
+            for line in read_lines(f"{self._order.documents_folder}/{name}")
+            if (document := decode_document(line)).is_converted
+        ]
+        tally = Tally()
+        reporter = _Reporter(self._order.board, part)
+        chains = await self._runner.run(documents, tally, reporter)
+        reporter.send(tally)
+        self._commit(part, name, documents, chains, tally)
+        return len(documents)
+
+    def _commit(
+        self, part: str, name: str, documents: list[Document], chains: list[Chain], tally: Tally
+    ) -> None:
+        num_shots = sum(len(chain.shots) for chain in chains)
+        with write_shard(self._stage.folder, name) as shard:
+            for chain in chains:
+                shard.write(chain)
+        self._stage.commit(
+            PartCommit(
+                part=part,
+                files=[shard.entry()],
+                records_in=len(documents),
+                records_out=num_shots,
+                counts=dict(tally.counts),
+            )
+        )
+
+
+class _Reporter:
+    """Sends a part's counts to the board, at most twice a second."""
+
+    def __init__(self, board: Any, part: str) -> None:
+        self._board, self._part = board, part
+        self._last_s = 0.0
+
+    def __call__(self, tally: Tally) -> None:
+        if time.monotonic() - self._last_s >= _REPORT_INTERVAL_S:
+            self.send(tally)
+
+    def send(self, tally: Tally) -> None:
+        self._last_s = time.monotonic()
+        self._board.report.remote(self._part, dict(tally.counts))

@@ -1,0 +1,1 @@
+"""Training: the DeepSpeed loop, checkpoints, export and evaluation."""

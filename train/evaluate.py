@@ -1,0 +1,100 @@
+"""The evaluation stage: held-out loss of every source, and a sample, from the exported model."""
+
+import json
+import math
+from typing import Any
+
+import torch
+
+from pipeline import storage
+from pipeline.loader import IGNORE_LABEL, RowSource, make_batch
+from pipeline.pack import HELDOUT, row_sources
+from pipeline.progress import StageProgress
+from pipeline.run_folder import RunFolder
+from pipeline.stage import FileEntry, Manifest, PartCommit, open_stage, read_manifest
+from train.config import EvalConfig
+from train.model import token_losses
+
+_ROWS_AT_ONCE = 4
+REPORT_FILE = "report.json"
+
+
+def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
+    """Measure the exported model on the held-out rows and write `eval/report.json`.
+
+    Raises:
+        InputError: the export is not complete, or `eval/` belongs to another config.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    exported, rows = read_manifest(folder.hf), read_manifest(folder.rows)
+    stage = open_stage(folder.eval, "eval", config.model_dump(), {"hf": exported.input_key()})
+    if done := stage.finished():
+        return done
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(folder.hf, dtype=dtype).to(device).eval()
+    sources = {
+        name: RowSource(folder.rows, rows, name, HELDOUT) for name in row_sources(folder.rows)
+    }
+    losses = {}
+    num_rows = sum(min(config.max_rows, source.num_rows) for source in sources.values())
+    num_done = 0
+    with StageProgress("eval", "rows", num_rows) as progress:
+        for name, source in sources.items():
+            for start, end, batch_losses in _evaluate(model, source, config.max_rows):
+                losses.setdefault(name, []).append(batch_losses)
+                num_done += end - start
+                progress.update(num_done, source=name)
+    report = {
+        "heldout": {name: _summary(batches) for name, batches in losses.items()},
+        "sample": _sample(model, AutoTokenizer.from_pretrained(folder.hf), config),
+    }
+    data = json.dumps(report, indent=1, ensure_ascii=False).encode()
+    storage.write_atomic(stage.uri(REPORT_FILE), data)
+    entry = FileEntry.of(REPORT_FILE, 1, data)
+    stage.commit(
+        PartCommit(part="part-00000", files=[entry], records_in=num_rows, records_out=num_rows)
+    )
+    return stage.close()
+
+
+@torch.inference_mode()
+def _evaluate(model: Any, source: RowSource, max_rows: int) -> Any:
+    """Yield (first row, end row, (loss sum, token count)) over the first `max_rows` rows."""
+    locations = [
+        (frame, row)
+        for frame, count in enumerate(source.frame_rows.tolist())
+        for row in range(count)
+    ][:max_rows]
+    for start in range(0, len(locations), _ROWS_AT_ONCE):
+        chosen = locations[start : start + _ROWS_AT_ONCE]
+        blocks = [(source.read_frame(frame), row) for frame, row in chosen]
+        batch = make_batch(blocks, source_ids=torch.zeros(len(chosen)).numpy())
+        ids, labels, positions, segments = (
+            torch.from_numpy(array).to(model.device)
+            for array in (batch.input_ids, batch.labels, batch.positions, batch.segment_ids)
+        )
+        loss = float(token_losses(model, ids, labels, positions, segments).double().sum())
+        yield start, start + len(chosen), (loss, int((labels != IGNORE_LABEL).sum()))
+
+
+def _summary(batches: list[tuple[float, int]]) -> dict[str, float | int]:
+    tokens = sum(count for _, count in batches)
+    loss = sum(total for total, _ in batches) / max(1, tokens)
+    return {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "tokens": tokens}
+
+
+@torch.inference_mode()
+def _sample(model: Any, tokenizer: Any, config: EvalConfig) -> dict[str, str]:
+    encoded = tokenizer(config.prompt, return_tensors="pt").to(model.device)
+    output = model.generate(
+        input_ids=encoded["input_ids"],
+        attention_mask=encoded["attention_mask"],
+        max_new_tokens=config.sample_tokens,
+        do_sample=False,
+        pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
+    )
+    new_ids = output[0, encoded["input_ids"].shape[1] :]
+    completion = tokenizer.decode(new_ids, skip_special_tokens=True)
+    return {"prompt": config.prompt, "completion": str(completion)}

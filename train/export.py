@@ -1,0 +1,87 @@
+"""The export stage: the last checkpoint becomes a plain Hugging Face folder.
+
+train/checkpoints/step-N  ──▶  hf/  config.json, model.safetensors, tokenizer, README.md
+"""
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.errors import InputError
+from pipeline.pretrained import load_tokenizer
+from pipeline.run_folder import RunFolder
+from pipeline.stage import FileEntry, Manifest, PartCommit, open_stage, read_manifest
+from train import checkpoint
+from train.config import ExportConfig, ModelConfig
+from train.metrics import read_metrics
+from train.model import build_model
+
+
+def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolder) -> Manifest:
+    """Write the trained weights as safetensors with tokenizer, config and model card.
+
+    Args:
+        config: weight type and licence.
+        model_config: the model section of the training config.
+        folder: the run; its training must be complete.
+
+    Raises:
+        InputError: training is not complete, or `hf/` belongs to another config.
+    """
+    trained = read_manifest(folder.train)
+    stage = open_stage(folder.hf, "export", config.model_dump(), {"train": trained.input_key()})
+    if done := stage.finished():
+        return done
+    rows = read_manifest(folder.rows)
+    tokenizer_reference = str(rows.config["tokenizer"])
+    model = build_model(model_config, tokenizer_reference, seed=0)
+    model.load_state_dict(_read_weights(folder, trained.instance))
+    model.to(getattr(torch, config.dtype))
+    model.config.use_cache = True
+    partial = Path(folder.hf) / f".partial-{uuid.uuid4().hex[:8]}"
+    model.save_pretrained(partial)
+    load_tokenizer(tokenizer_reference).save_pretrained(partial)
+    (partial / "README.md").write_text(_model_card(config, model, trained, folder), "utf-8")
+    entries = []
+    for file in sorted(partial.iterdir()):
+        entries.append(FileEntry.of(file.name, 1, file.read_bytes()))
+        os.replace(file, Path(folder.hf) / file.name)
+    partial.rmdir()
+    stage.commit(PartCommit(part="part-00000", files=entries, records_in=1, records_out=1))
+    return stage.close()
+
+
+def _read_weights(folder: RunFolder, instance: str) -> dict[str, Any]:
+    """Full fp32 weights of the newest complete checkpoint, for any ZeRO stage."""
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    complete = checkpoint.list_complete(folder.checkpoints, instance)
+    if not complete:
+        raise InputError(f"{folder.checkpoints}: no complete checkpoint of this training run")
+    tag = checkpoint.tag_of(complete[-1].step)
+    if list((Path(folder.checkpoints) / tag).glob("*zero_pp_rank_*")):
+        weights = get_fp32_state_dict_from_zero_checkpoint(folder.checkpoints, tag=tag)
+        return dict(weights)
+    states = Path(folder.checkpoints) / tag / "mp_rank_00_model_states.pt"
+    # DeepSpeed's own file, written by this run and holding its client state beside the weights.
+    return dict(torch.load(states, map_location="cpu", weights_only=False)["module"])
+
+
+def _model_card(config: ExportConfig, model: Any, trained: Manifest, folder: RunFolder) -> str:
+    metrics = read_metrics(folder.metrics)
+    sources = trained.config["mixture"]["weights"] or "in proportion to rows"
+    header = f"---\nlicense: {config.license}\n---\n" if config.license else ""
+    num_parameters = sum(weight.numel() for weight in model.parameters())
+    return (
+        f"{header}# Model trained with instruct-pretrain\n\n"
+        f"- architecture: {model.config.model_type}, {num_parameters:,} parameters\n"
+        f"- started from: {trained.config['model']['init_from'] or 'scratch'}\n"
+        f"- mixture: {sources}\n"
+        f"- steps: {len(metrics)}, rows a step: {trained.config['rows_per_batch']}\n"
+        f"- training loss: {metrics[0]['loss']:.4f} at the first step, "
+        f"{metrics[-1]['loss']:.4f} at the last\n"
+        f"- fingerprint: {trained.fingerprint}\n"
+    )
