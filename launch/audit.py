@@ -71,7 +71,8 @@ def _check_balance(stage: str, path: str, manifest: Manifest, result: AuditResul
     """Records in = out + dropped, in the manifest and in the sidecars, and every file is there."""
     dropped = sum(manifest.dropped.values())
     result.lines.append(
-        f"{stage:<7} in {manifest.records_in:,} = out {manifest.records_out:,} + dropped {dropped:,}"
+        f"{stage:<7} in {manifest.records_in:,} = "
+        f"out {manifest.records_out:,} + dropped {dropped:,}"
     )
     if manifest.records_in != manifest.records_out + dropped:
         result.problems.append(f"{stage}: records in do not equal records out + dropped")

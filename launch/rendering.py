@@ -30,8 +30,9 @@ def render_run(folder: RunFolder, target: str, template_seed: int, *, with_raw: 
     if target.endswith(".jsonl"):
         count = 0
         with storage.open_atomic(target) as file:
-            for count, record in enumerate(records, start=1):
+            for record in records:
                 file.write(encode(record))
+                count += 1
         return count
     if target.endswith(".parquet"):
         return _write_parquet(target, records)

@@ -1,0 +1,1 @@
+"""The data plane: contracts, storage, stages, ingest, packing, mixture, loader."""

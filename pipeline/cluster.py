@@ -1,8 +1,9 @@
-"""One way into Ray for all stages: join the cluster that the environment names, else start one here."""
+"""One way into Ray for all stages: join the cluster the environment names, else start one."""
 
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,18 +12,48 @@ _OBJECT_STORE_BYTES = 256 * 2**20
 
 @contextlib.contextmanager
 def ray_session(log_folder: str | None = None) -> Iterator[None]:
-    """Connect to Ray for the length of a block.
+    """Connect to Ray for the length of a block; see `_connected`.
+
+    What Ray's native code writes to standard error goes to `ray-driver.log` in `log_folder`, so
+    that only our own lines are on the screen.
+
+    Args:
+        log_folder: local folder for that log and for a link `ray` to the workers' logs.
+    """
+    with contextlib.ExitStack() as stack:
+        if log_folder is not None and "://" not in log_folder:
+            Path(log_folder).mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_native_stderr_to(Path(log_folder) / "ray-driver.log"))
+        stack.enter_context(_connected(log_folder))
+        yield
+
+
+@contextlib.contextmanager
+def _native_stderr_to(path: Path) -> Iterator[None]:
+    """Send file descriptor 2 to a file while Python's own `sys.stderr` stays where it was."""
+    sys.stderr.flush()
+    kept, python_stderr = os.dup(2), sys.stderr
+    with path.open("ab") as log, os.fdopen(os.dup(kept), "w", buffering=1) as screen:
+        os.dup2(log.fileno(), 2)
+        sys.stderr = screen
+        try:
+            yield
+        finally:
+            sys.stderr = python_stderr
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+@contextlib.contextmanager
+def _connected(log_folder: str | None = None) -> Iterator[None]:
+    """Join or start Ray.
 
     With `RAY_ADDRESS` set (as inside `ray job submit`) that cluster is used and outlives the block.
     Otherwise Ray starts on this machine, bound to loopback, without dashboard, and ends with it.
-
-    Args:
-        log_folder: local folder in which a link `ray` to the workers' logs is left.
     """
     # Set before the import: Ray reads them once.
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.data import DataContext
@@ -62,8 +93,7 @@ def _python_path() -> str:
 def _link_logs(log_folder: str) -> None:
     import ray
 
-    session = ray._private.worker.global_worker.node.get_logs_dir_path()  # type: ignore[union-attr]
+    session = ray._private.worker.global_worker.node.get_logs_dir_path()
     link = Path(log_folder) / "ray"
-    link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(session)

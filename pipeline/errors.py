@@ -1,8 +1,8 @@
-"""Errors that are the user's to mend. The command line prints them in one line and exits with 2."""
+"""Errors that are the user's to mend: the command line prints them and exits with 2."""
 
 
 class InputError(ValueError):
-    """Input, config or leftovers that cannot be used: says the value found, the rule, the remedy."""
+    """Input, config or leftovers that cannot be used: value found, rule, remedy."""
 
 
 class StaleStageError(InputError):

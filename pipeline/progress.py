@@ -1,4 +1,4 @@
-"""Progress with rates and time left: a live bar on a terminal, a plain line now and then elsewhere."""
+"""Progress with rates and time left: a live bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time

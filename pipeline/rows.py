@@ -29,7 +29,7 @@ _COUNT = np.dtype("<u4")
 
 @dataclass(frozen=True)
 class RowBlock:
-    """Rows as arrays; `segment_counts[i]` lengths of `segment_lengths` belong to row i, in order."""
+    """Rows as arrays; row i has the next `segment_counts[i]` of all `segment_lengths`."""
 
     tokens: np.ndarray
     """(num_rows, seq_len) uint16 or uint32."""

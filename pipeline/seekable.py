@@ -8,7 +8,6 @@ files, and `zstd -d` takes the seek table for an empty frame.
 
 import struct
 from dataclasses import dataclass
-from typing import IO
 
 import numpy as np
 import xxhash

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any, cast
 
 import zstandard
 
@@ -43,7 +43,9 @@ def write_shard(folder: str, name: str) -> Iterator[LineShardWriter]:
     """Write `folder/name` atomically: it appears complete when the block ends, or not at all."""
     with storage.open_atomic(storage.join(folder, name)) as file:
         sink = storage.HashingWriter(file)
-        compressor = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(sink, closefd=False)
+        compressor: Any = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(
+            cast("IO[bytes]", sink), closefd=False
+        )
         writer = LineShardWriter(name, sink, compressor)
         yield writer
         compressor.close()

@@ -25,6 +25,9 @@ from pipeline.config import StrictConfig, flatten
 from pipeline.contracts import CONTRACT_VERSION
 from pipeline.errors import InputError, StaleStageError
 
+# `FileEntry` has a field `bytes`, which hides the type inside that class.
+ReadBytes = bytes
+
 STAGE_FILE, MANIFEST_FILE = "stage.json", "manifest.json"
 _SIDECAR_SUFFIX = ".json"
 
@@ -39,7 +42,7 @@ class FileEntry(StrictConfig):
     sha256: str
 
     @classmethod
-    def of(cls, name: str, records: int, data: "bytes") -> "FileEntry":
+    def of(cls, name: str, records: int, data: ReadBytes) -> "FileEntry":
         """The entry of a small file whose content is at hand."""
         digest = hashlib.sha256(data).hexdigest()
         return cls(name=name, records=records, bytes=len(data), sha256=digest)

@@ -101,7 +101,7 @@ def size_of(uri: str) -> int:
 
 
 def list_files(folder: str) -> list[str]:
-    """Sorted paths of all files below `folder`, relative to it; empty if there is no such folder."""
+    """Sorted paths of all files below `folder`, relative to it; none if there is no folder."""
     filesystem, root = fsspec.core.url_to_fs(folder)
     if not filesystem.isdir(root):
         return []

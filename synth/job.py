@@ -1,4 +1,4 @@
-"""The synthesis stage: Ray Data hands document parts to a pool of engines, which commit chain parts.
+"""The synthesis stage: Ray Data hands document parts to engines, which commit chain parts.
 
     documents/sotu/part-00042.jsonl.zst ──▶ SynthWorker (one engine) ──▶ augmented/sotu/part-00042.*
 

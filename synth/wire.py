@@ -1,6 +1,6 @@
-"""The published synthesizer's wire format (method.md's table, arXiv 2406.14491), to the letter.
+r"""The published synthesizer's wire format (method.md's table, arXiv 2406.14491), to the letter.
 
-    <s> <CON> text </CON>\\n\\n<QUE> q1 <ANS> a1 </END>\\n\\n<QUE> q2 <ANS> a2 </END></s>
+    <s> <CON> text </CON>\n\n<QUE> q1 <ANS> a1 </END>\n\n<QUE> q2 <ANS> a2 </END></s>
 
 The tags are ordinary text; `<s>` and `</s>` are the tokenizer's BOS and EOS and are never written
 as text here, so that BOS is never doubled.

@@ -37,7 +37,7 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
     sources = {
         name: RowSource(folder.rows, rows, name, HELDOUT) for name in row_sources(folder.rows)
     }
-    losses = {}
+    losses: dict[str, list[tuple[float, int]]] = {}
     num_rows = sum(min(config.max_rows, source.num_rows) for source in sources.values())
     num_done = 0
     with StageProgress("eval", "rows", num_rows) as progress:

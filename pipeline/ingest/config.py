@@ -34,7 +34,8 @@ class SourceConfig(StrictConfig):
     convert_fraction: float = Field(default=1.0, ge=0, le=1)
     """Share of documents that go through synthesis, chosen by a stable hash; the rest stay raw."""
     split_chars: int = Field(default=0, ge=0)
-    """Split longer texts at paragraph or sentence ends into passages of this many characters; 0: never."""
+    """Longest passage, in characters; longer texts are split at paragraph or sentence ends.
+    0: never."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> "SourceConfig":

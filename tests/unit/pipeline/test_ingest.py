@@ -1,0 +1,231 @@
+"""Ingest: every format, every kind of bad input, resumption."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contracts import decode_document
+from pipeline.errors import InputError, StaleStageError
+from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.job import run_ingest
+from pipeline.ingest.splitting import split_text
+from pipeline.shards import read_lines
+from pipeline.stage import read_commits
+
+
+def ingest(tmp_path: Path, *inputs: Path, **settings):
+    source = {"inputs": [str(path) for path in inputs]} | settings.pop("source", {})
+    config = IngestConfig(sources={"s": source}, **settings)
+    return run_ingest(config, str(tmp_path / "documents"))
+
+
+def documents(tmp_path: Path) -> list:
+    folder = tmp_path / "documents"
+    return [
+        decode_document(line)
+        for part in read_commits(str(folder))
+        for line in read_lines(f"{folder}/{part}.jsonl.zst")
+    ]
+
+
+def dropped(tmp_path: Path) -> list[dict]:
+    files = sorted((tmp_path / "documents" / "dropped").rglob("*.jsonl.zst"))
+    return [json.loads(line) for file in files for line in read_lines(str(file))]
+
+
+def write_jsonl(path: Path, *texts: str) -> Path:
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return path
+
+
+def test_every_format_gives_the_same_documents(tmp_path: Path) -> None:
+    texts = ["one text", "another text"]
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
+    (tmp_path / "a.jsonl").write_bytes(lines)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines))
+    (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(lines))
+    pyarrow.parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "a.parquet")
+    found = []
+    for number, name in enumerate(["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.parquet"]):
+        run = tmp_path / str(number)
+        ingest(run, tmp_path / name)
+        found.append([(document.id, document.text) for document in documents(run)])
+    assert [text for _, text in found[0]] == texts
+    assert all(each == found[0] for each in found)
+
+
+def test_text_files_folders_and_globs(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus" / "deep"
+    corpus.mkdir(parents=True)
+    (corpus / "one.txt").write_text("first")
+    (corpus / "two.txt").write_text("second")
+    (corpus / "ignored.pdf").write_text("no")
+    assert ingest(tmp_path / "a", tmp_path / "corpus").records_out == 2
+    assert ingest(tmp_path / "b", tmp_path / "corpus" / "*" / "*.txt").records_out == 2
+    assert documents(tmp_path / "a")[0].meta["id"] == "one"
+
+
+def test_a_local_data_set(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "data.jsonl", "one", "two", "three")
+    config = IngestConfig(
+        sources={"s": {"dataset": {"path": "json", "data_files": [str(file)]}}}, docs_per_part=2
+    )
+    assert run_ingest(config, str(tmp_path / "documents")).records_out == 3
+
+
+BAD_LINES = {
+    "malformed_json": b'{"text": "cut',
+    "invalid_utf8": b'{"text": "\xff\xfe"}',
+    "nul_byte": b'{"text": "a\\u0000b"}',
+    "missing_text": b'{"body": "x"}',
+    "empty_text": b'{"text": "  "}',
+    "null_text": b'{"text": null}',
+    "non_string_text": b'{"text": 7}',
+    "not_an_object": b"[1]",
+}
+
+
+def test_each_bad_line_is_counted_with_file_and_line(tmp_path: Path) -> None:
+    good = b'{"text": "fine"}'
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b"\n".join([*BAD_LINES.values(), good]) + b"\n")
+    manifest = ingest(tmp_path, path)
+    assert manifest.dropped == dict.fromkeys(BAD_LINES, 1)
+    assert manifest.records_in == manifest.records_out + len(BAD_LINES)
+    assert [document.text for document in documents(tmp_path)] == ["fine"]
+    assert [(entry["reason"], entry["file"], entry["line"]) for entry in dropped(tmp_path)] == [
+        (reason, str(path), line) for line, reason in enumerate(BAD_LINES, start=1)
+    ]
+
+
+def test_an_overlong_line_is_dropped_and_the_rest_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    with path.open("wb") as file:
+        file.write(b'{"text": "' + b"x" * 50_000_000 + b'"}\n{"text": "fine"}\n')
+    manifest = ingest(tmp_path, path)
+    assert manifest.dropped == {"too_long": 1}
+    assert [document.text for document in documents(tmp_path)] == ["fine"]
+    assert dropped(tmp_path)[0]["line"] == 1
+
+
+def test_bom_and_crlf_are_repaired_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"text": "a\\r\\nb"}\r\n{"text": "c"}\r\n')
+    manifest = ingest(tmp_path, path)
+    assert [document.text for document in documents(tmp_path)] == ["a\nb", "c"]
+    assert manifest.counts["repaired_bom"] == manifest.counts["repaired_crlf"] == 1
+
+
+def test_duplicates_by_text_and_by_own_id(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    rows = [{"id": 1, "text": "a"}, {"id": 1, "text": "b"}, {"id": 2, "text": "a"}, {"text": "c"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest = ingest(tmp_path, path)
+    assert manifest.dropped == {"duplicate_id": 1, "duplicate_text": 1}
+    assert [document.text for document in documents(tmp_path)] == ["a", "c"]
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_truncated_input_is_refused_and_nothing_stays(tmp_path: Path, suffix: str) -> None:
+    import random
+
+    random.seed(0)
+    texts = ["".join(random.choices("abcdefgh ", k=300)) for _ in range(500)]
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
+    whole = gzip.compress(lines) if suffix == "gz" else zstandard.compress(lines)
+    path = tmp_path / f"in.jsonl.{suffix}"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=rf"in\.jsonl\.{suffix}.*at byte \d+.*truncated"):
+        ingest(tmp_path, path, docs_per_part=10)
+    assert not (tmp_path / "documents").exists()
+    path.write_bytes(whole)
+    assert ingest(tmp_path, path, docs_per_part=10).records_out == 500
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst", "parquet"])
+def test_corrupt_input_is_refused(tmp_path: Path, suffix: str) -> None:
+    name = "in.parquet" if suffix == "parquet" else f"in.jsonl.{suffix}"
+    (tmp_path / name).write_bytes(b"this is not compressed data at all, nor Parquet")
+    with pytest.raises(InputError, match=name.replace(".", r"\.")):
+        ingest(tmp_path, tmp_path / name)
+    assert not (tmp_path / "documents").exists()
+
+
+@pytest.mark.parametrize("name", ["absent.jsonl", "absent/*.jsonl", "notes.pdf", "empty_folder"])
+def test_unusable_paths_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.pdf").write_text("x")
+    (tmp_path / "empty_folder").mkdir()
+    with pytest.raises(InputError, match="readable are"):
+        ingest(tmp_path, tmp_path / name)
+    assert not (tmp_path / "documents").exists()
+
+
+def test_an_input_without_documents_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"body": "x"}\n')
+    with pytest.raises(InputError, match="no usable document.*missing_text 1"):
+        ingest(tmp_path, tmp_path / "in.jsonl")
+    assert not (tmp_path / "documents").exists()
+
+
+def test_resumes_at_any_committed_part(tmp_path: Path) -> None:
+    """Cut the folder back to every prefix of its parts; the rest comes out byte for byte."""
+    rows = [{"id": number % 17, "text": f"text {number % 23} " * 3} for number in range(40)]
+    path = tmp_path / "in.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    whole = ingest(tmp_path, path, docs_per_part=3, source={"split_chars": 12})
+    expected = [(entry.name, entry.sha256) for entry in whole.parts]
+    parts = list(read_commits(str(tmp_path / "documents")))
+    assert len(parts) > 5
+    for keep in range(len(parts)):
+        folder = tmp_path / "documents"
+        (folder / "manifest.json").unlink()
+        for part in parts[keep:]:
+            (folder / f"{part}.json").unlink()
+        again = ingest(tmp_path, path, docs_per_part=3, source={"split_chars": 12})
+        assert [(entry.name, entry.sha256) for entry in again.parts] == expected
+        assert again.dropped == whole.dropped
+
+
+def test_another_setting_is_refused_by_name(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "in.jsonl", "a")
+    ingest(tmp_path, path)
+    with pytest.raises(StaleStageError, match=r"config\.docs_per_part: the folder has 4096"):
+        ingest(tmp_path, path, docs_per_part=7)
+    write_jsonl(path, "a", "b")
+    with pytest.raises(StaleStageError, match=r"inputs\.s/00000"):
+        ingest(tmp_path, path)
+
+
+def test_convert_fraction_is_stable_and_grows(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "in.jsonl", *(f"text {number}" for number in range(2000)))
+    chosen = []
+    for fraction in (0.1, 0.3):
+        run = tmp_path / str(fraction)
+        manifest = ingest(run, path, source={"convert_fraction": fraction})
+        chosen.append({document.id for document in documents(run) if document.is_converted})
+        assert manifest.counts["convert"] == len(chosen[-1])
+        assert abs(len(chosen[-1]) / 2000 - fraction) < 0.04
+    assert chosen[0] < chosen[1]
+
+
+def test_template_joins_fields(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"question": "Why?", "response": "So."}\n{"question": "x"}\n')
+    manifest = ingest(
+        tmp_path, tmp_path / "in.jsonl", source={"text_template": "{question} {response}"}
+    )
+    assert documents(tmp_path)[0].text == "Why? So."
+    assert manifest.dropped == {"missing_text": 1}
+
+
+@given(st.text(alphabet="ab. \n", max_size=300), st.integers(1, 40))
+def test_splitting_loses_nothing_but_white_space(text: str, max_chars: int) -> None:
+    passages = split_text(text, max_chars)
+    assert "".join("".join(passages).split()) == "".join(text.split())
+    assert all(len(passage) <= max_chars for passage in passages)

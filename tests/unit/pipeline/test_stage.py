@@ -1,0 +1,97 @@
+"""Opening, committing and closing a stage's folder."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline import storage
+from pipeline.errors import InputError, StaleStageError
+from pipeline.shards import read_lines, write_shard
+from pipeline.stage import PartCommit, open_stage, read_commits, read_manifest
+
+
+def write_part(stage, number: int, *texts: str) -> None:
+    with write_shard(stage.folder, f"part-{number:05d}.jsonl.zst") as shard:
+        for text in texts:
+            shard.write({"text": text})
+    count = len(texts)
+    stage.commit(
+        PartCommit(
+            part=f"part-{number:05d}", files=[shard.entry()], records_in=count, records_out=count
+        )
+    )
+
+
+def test_manifest_sums_the_parts(tmp_path: Path) -> None:
+    stage = open_stage(str(tmp_path), "demo", {"a": 1}, {})
+    write_part(stage, 0, "x", "y")
+    write_part(stage, 1, "z")
+    with pytest.raises(InputError, match="not complete"):
+        read_manifest(str(tmp_path))
+    manifest = stage.close()
+    assert read_manifest(str(tmp_path)) == manifest
+    assert manifest.records_out == 3
+    assert [entry.records for entry in manifest.parts] == [2, 1]
+
+
+def test_an_unbalanced_commit_is_a_bug(tmp_path: Path) -> None:
+    stage = open_stage(str(tmp_path), "demo", {}, {})
+    with pytest.raises(AssertionError):
+        stage.commit(PartCommit(part="part-00000", files=[], records_in=2, records_out=1))
+
+
+def test_a_block_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), write_shard(str(tmp_path), "part-00000.jsonl.zst") as shard:
+        shard.write({"text": "x"})
+        raise RuntimeError
+    assert storage.list_files(str(tmp_path)) == []
+
+
+def test_an_uncommitted_part_does_not_count_and_partials_go(tmp_path: Path) -> None:
+    stage = open_stage(str(tmp_path), "demo", {}, {})
+    with write_shard(stage.folder, "part-00000.jsonl.zst") as shard:
+        shard.write({"text": "x"})
+    (tmp_path / "part-00001.jsonl.zst.partial-abcd1234").write_bytes(b"cut off")
+    assert read_commits(str(tmp_path)) == {}
+    stage.close()
+    assert not list(tmp_path.glob("*.partial-*"))
+
+
+def test_same_identity_goes_on_another_is_refused_by_field(tmp_path: Path) -> None:
+    first = open_stage(str(tmp_path), "demo", {"a": 1, "b": {"c": (1, 2)}}, {"docs": "k"})
+    again = open_stage(str(tmp_path), "demo", {"a": 1, "b": {"c": (1, 2)}}, {"docs": "k"})
+    assert again.identity.instance == first.identity.instance
+    with pytest.raises(StaleStageError, match=r"config\.b\.c: the folder has \[1, 2\].* wants 3"):
+        open_stage(str(tmp_path), "demo", {"a": 1, "b": {"c": 3}}, {"docs": "k"})
+    with pytest.raises(StaleStageError) as caught:
+        open_stage(str(tmp_path), "demo", {"a": 1, "b": {"c": [1, 2]}}, {"docs": "other"})
+    assert caught.value.fields == ["inputs.docs"]
+
+
+def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
+    with write_shard(str(tmp_path), "part-00000.jsonl.zst") as shard:
+        for number in range(1000):
+            shard.write({"text": f"{number} {number * 7919 % 1000}"})
+    path = tmp_path / "part-00000.jsonl.zst"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"part-00000\.jsonl\.zst.*truncated"):
+        list(read_lines(str(path)))
+
+
+def test_one_writer_a_folder(tmp_path: Path) -> None:
+    with (
+        storage.exclusive(str(tmp_path)),
+        pytest.raises(InputError, match=r"another run \(process \d+\)"),
+        storage.exclusive(str(tmp_path)),
+    ):
+        pass
+    with storage.exclusive(str(tmp_path)):
+        pass
+
+
+def test_any_fsspec_uri_will_do() -> None:
+    stage = open_stage("memory://run/demo", "demo", {}, {})
+    write_part(stage, 0, "x")
+    stage.close()
+    assert read_manifest("memory://run/demo").records_out == 1
+    assert list(read_lines("memory://run/demo/part-00000.jsonl.zst")) == [b'{"text":"x"}\n']
