@@ -52,16 +52,19 @@ def format_pairs(pairs: Sequence[Pair]) -> str:
 
 
 def parse_pairs(output: str, *, is_finished: bool) -> ParsedPairs:
-    """Read a model's reply; of an unfinished one the last pair is dropped."""
+    """Read a model's reply; a pair that the reply breaks off in is dropped."""
     parsed = ParsedPairs()
-    found = [match.group("question", "answer") for match in _PAIR.finditer(output)]
-    if found and not is_finished:
-        parsed.dropped["unfinished_pair"] += 1
-        found.pop()
-    if not found and not parsed.dropped:
+    matches = list(_PAIR.finditer(output))
+    if not matches:
         parsed.dropped["no_pair_in_reply"] += 1
-    for question, answer in found:
-        parsed.add(question, answer)
+        return parsed
+    has_loose_end = output[matches[-1].end() :].strip() != ""
+    if has_loose_end or not is_finished:
+        parsed.dropped["unfinished_pair"] += 1
+    if not is_finished and not has_loose_end:
+        matches.pop()
+    for match in matches:
+        parsed.add(match["question"], match["answer"])
     return parsed
 
 

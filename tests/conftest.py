@@ -13,7 +13,23 @@ for name, value in {
 }.items():
     os.environ.setdefault(name, value)
 
-WORDS = "the of a senate house union law peace war treaty people nation bank gold silver".split()
+WORDS = [
+    "the",
+    "of",
+    "a",
+    "senate",
+    "house",
+    "union",
+    "law",
+    "peace",
+    "war",
+    "treaty",
+    "people",
+    "nation",
+    "bank",
+    "gold",
+    "silver",
+]
 
 
 @pytest.fixture(scope="session")

@@ -88,11 +88,15 @@ def _summary(batches: list[tuple[float, int]]) -> dict[str, float | int]:
 @torch.inference_mode()
 def _sample(model: Any, tokenizer: Any, config: EvalConfig) -> dict[str, str]:
     encoded = tokenizer(config.prompt, return_tensors="pt").to(model.device)
+    torch.manual_seed(0)
     output = model.generate(
         input_ids=encoded["input_ids"],
         attention_mask=encoded["attention_mask"],
         max_new_tokens=config.sample_tokens,
-        do_sample=False,
+        do_sample=True,
+        temperature=0.8,
+        top_k=50,
+        repetition_penalty=1.2,
         pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
     )
     new_ids = output[0, encoded["input_ids"].shape[1] :]

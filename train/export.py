@@ -3,6 +3,8 @@
 train/checkpoints/step-N  ──▶  hf/  config.json, model.safetensors, tokenizer, README.md
 """
 
+import contextlib
+import io
 import os
 import uuid
 from pathlib import Path
@@ -63,7 +65,8 @@ def _read_weights(folder: RunFolder, instance: str) -> dict[str, Any]:
         raise InputError(f"{folder.checkpoints}: no complete checkpoint of this training run")
     tag = checkpoint.tag_of(complete[-1].step)
     if list((Path(folder.checkpoints) / tag).glob("*zero_pp_rank_*")):
-        weights = get_fp32_state_dict_from_zero_checkpoint(folder.checkpoints, tag=tag)
+        with contextlib.redirect_stdout(io.StringIO()):  # it narrates each file it reads
+            weights = get_fp32_state_dict_from_zero_checkpoint(folder.checkpoints, tag=tag)
         return dict(weights)
     states = Path(folder.checkpoints) / tag / "mp_rank_00_model_states.pt"
     # DeepSpeed's own file, written by this run and holding its client state beside the weights.

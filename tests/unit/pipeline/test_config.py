@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
 from pipeline.config import StrictConfig, flatten, load_config
 from pipeline.errors import InputError
@@ -10,12 +11,12 @@ from pipeline.errors import InputError
 
 class Inner(StrictConfig):
     learning_rate: float = 0.1
-    names: dict[str, float] = {}
+    names: dict[str, float] = Field(default_factory=dict)
 
 
 class Outer(StrictConfig):
     inner: Inner = Inner()
-    by_name: dict[str, Inner] = {}
+    by_name: dict[str, Inner] = Field(default_factory=dict)
     title: str = ""
 
 

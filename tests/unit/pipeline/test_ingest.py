@@ -169,7 +169,7 @@ def test_unusable_paths_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_an_input_without_documents_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"body": "x"}\n')
-    with pytest.raises(InputError, match="no usable document.*missing_text 1"):
+    with pytest.raises(InputError, match=r"no usable document.*missing_text 1"):
         ingest(tmp_path, tmp_path / "in.jsonl")
     assert not (tmp_path / "documents").exists()
 
@@ -216,7 +216,9 @@ def test_convert_fraction_is_stable_and_grows(tmp_path: Path) -> None:
 
 
 def test_template_joins_fields(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_text('{"question": "Why?", "response": "So."}\n{"question": "x"}\n')
+    (tmp_path / "in.jsonl").write_text(
+        '{"question": "Why?", "response": "So."}\n{"question": "x"}\n'
+    )
     manifest = ingest(
         tmp_path, tmp_path / "in.jsonl", source={"text_template": "{question} {response}"}
     )

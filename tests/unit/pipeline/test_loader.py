@@ -1,7 +1,6 @@
 """Mixture and loader: the n-th row is the same whoever asks."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,9 +77,7 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
     for number, source in enumerate(["a", "b"]):
         lengths = [5, 3, 8, 11, 2, 2, 7] * 6
         documents = [np.arange(n, dtype=np.uint16) + 100 * (number + 1) for n in lengths]
-        block = build_rows(
-            documents, plan_rows(lengths, SEQ_LEN), SEQ_LEN, 0, np.dtype(np.uint16)
-        )
+        block = build_rows(documents, plan_rows(lengths, SEQ_LEN), SEQ_LEN, 0, np.dtype(np.uint16))
         with write_rows(str(folder), f"{source}/train/part-00000.rows.zst", 3) as writer:
             writer.write(block)
         stage.commit(

@@ -41,9 +41,13 @@ def test_an_unbalanced_commit_is_a_bug(tmp_path: Path) -> None:
 
 
 def test_a_block_that_fails_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), write_shard(str(tmp_path), "part-00000.jsonl.zst") as shard:
-        shard.write({"text": "x"})
-        raise RuntimeError
+    def fail_while_writing() -> None:
+        with write_shard(str(tmp_path), "part-00000.jsonl.zst") as shard:
+            shard.write({"text": "x"})
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_while_writing()
     assert storage.list_files(str(tmp_path)) == []
 
 

@@ -1,0 +1,113 @@
+"""Runs of the real command line in folders of their own."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+IPT = [str(Path(sys.executable).with_name("ipt"))]
+NOISE = ("Traceback", "WARNING", "Warning", "ERROR")
+
+
+def run_ipt(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run `ipt` to its end; on another exit code than 0, show what it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [*IPT, *arguments], capture_output=True, text=True, env=environment, timeout=540
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture
+def small_run(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
+    """Write the TOML of a run on 60 made-up texts, with the fake engine and a tiny model."""
+
+    def write(name: str) -> Path:
+        corpus = tmp_path / "corpus.jsonl"
+        choice = random.Random(0)
+        words = [
+            "law",
+            "peace",
+            "war",
+            "treaty",
+            "people",
+            "nation",
+            "bank",
+            "gold",
+            "silver",
+            "senate",
+            "house",
+            "union",
+        ]
+        with corpus.open("w") as file:
+            for number in range(60):
+                text = " ".join(choice.choices(words, k=choice.randint(5, 60)))
+                file.write(json.dumps({"id": number, "text": f"{number} {text}."}) + "\n")
+            file.write("{broken\n")
+        path = tmp_path / f"{name}.toml"
+        path.write_text(SMALL.format(run=tmp_path / name, corpus=corpus, model=tokenizer_folder))
+        return path
+
+    return write
+
+
+SMALL = """
+[run]
+dir = "{run}"
+seed = 3
+[ingest]
+docs_per_part = 8
+[ingest.sources.made-up]
+inputs = ["{corpus}"]
+convert_fraction = 0.5
+[synth]
+model = "{model}"
+protocol = "tuned"
+shots_per_chain = 2
+max_new_tokens = 64
+max_model_len = 1024
+[synth.engine]
+kind = "fake"
+fake_delay_s = 0.3
+[synth.workers]
+parts_in_flight = 2
+[pack]
+tokenizer = "{model}"
+seq_len = 128
+heldout_fraction = 0.2
+rows_per_frame = 4
+[mixture.weights]
+made-up-raw = 1
+made-up-augmented = 1
+[train]
+num_steps = 10
+rows_per_batch = 8
+micro_rows = 2
+num_ranks = 2
+precision = "fp32"
+checkpoint_every = 3
+log_every = 1
+[train.optimizer]
+peak_lr = 5e-3
+warmup_steps = 2
+[train.model.shape]
+model_type = "llama"
+hidden_size = 32
+intermediate_size = 64
+num_hidden_layers = 2
+num_attention_heads = 4
+num_key_value_heads = 2
+[export]
+dtype = "float32"
+[eval]
+prompt = "law"
+sample_tokens = 5
+"""

@@ -1,0 +1,142 @@
+"""SIGKILL in every stage: the next run goes on, and ends where an undisturbed one ends."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.stage import read_manifest
+from tests.integration.conftest import IPT, run_ipt
+from train.metrics import read_metrics
+
+pytestmark = [pytest.mark.ray, pytest.mark.deepspeed, pytest.mark.slow]
+
+SIGNS_OF_WORK = {
+    "documents": "documents/made-up/part-*.json",
+    "augmented": "augmented/made-up/part-*.json",
+    "rows": "rows/*/part-*.json",
+    "train": "train/checkpoints/step-*.json",
+    "hf": "hf/stage.json",
+    "eval": "eval/stage.json",
+}
+
+
+def kill_when(config: Path, run: Path, stage: str) -> None:
+    """Start the job, SIGKILL its process the moment `stage` has begun to leave something."""
+    process = subprocess.Popen(
+        [*IPT, "run", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 240
+    while not list(run.glob(SIGNS_OF_WORK[stage])):
+        assert process.poll() is None, f"ended before {stage} began"
+        assert time.monotonic() < deadline, f"{stage} did not begin"
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def counts_of(run: Path) -> dict[str, tuple]:
+    found = {}
+    for stage in SIGNS_OF_WORK:
+        manifest = read_manifest(str(run / stage))
+        found[stage] = (
+            manifest.records_in,
+            manifest.records_out,
+            manifest.dropped,
+            manifest.counts,
+        )
+    return found
+
+
+def losses_of(run: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(str(run / "train" / "metrics.jsonl"))]
+
+
+def weights_of(run: Path) -> str:
+    return hashlib.sha256((run / "hf" / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_killed_in_every_stage_ends_like_an_undisturbed_run(
+    small_run: Callable[[str], Path], tmp_path: Path
+) -> None:
+    calm, killed = small_run("calm"), small_run("killed")
+    run_ipt("run", str(calm))
+    run = tmp_path / "killed"
+    for stage in SIGNS_OF_WORK:
+        kill_when(killed, run, stage)
+        assert not (run / stage / "manifest.json").exists() or stage in ("documents", "hf", "eval")
+    run_ipt("run", str(killed))
+    assert counts_of(run) == counts_of(tmp_path / "calm")
+    assert read_manifest(str(run / "documents")).dropped == {"malformed_json": 1}
+    assert losses_of(run) == losses_of(tmp_path / "calm")
+    assert weights_of(run) == weights_of(tmp_path / "calm"), "the resumed weights differ"
+    shown = run_ipt("audit", str(run)).stdout
+    assert shown.endswith("audit: documents=60 lost=0 duplicated=0\n")
+    assert not _processes_of(run), "something outlived the runs"
+
+
+def _processes_of(run: Path) -> list[str]:
+    """Command lines of live processes that name the run's folder or config."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and int(folder.name) != os.getpid():
+            try:
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if f"{run}" in command:
+                found.append(command)
+    return found
+
+
+def test_sigterm_saves_and_the_next_run_goes_on(
+    small_run: Callable[[str], Path], tmp_path: Path
+) -> None:
+    config = small_run("stopped")
+    run = tmp_path / "stopped"
+    for stage in ("ingest", "synth", "pack"):
+        run_ipt(stage, str(config), "synth.engine.fake_delay_s=0")
+    launcher = str(Path(IPT[0]).with_name("deepspeed"))
+    script = Path(__file__).parents[2] / "train" / "pretrain.py"
+    many = "train.num_steps=40"
+    command = [launcher, "--num_accelerators=2", "--master_port=29713", str(script), str(config)]
+    process = subprocess.Popen(
+        [*command, many, "train.checkpoint_every=1000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step  5/"):
+            break
+    ranks = _ranks_of(config)
+    assert len(ranks) == 2
+    os.kill(ranks[0], signal.SIGTERM)
+    rest = process.stdout.read()
+    assert process.wait() != 0
+    assert "saved; run again to go on" in rest
+    steps = len(read_metrics(str(run / "train" / "metrics.jsonl")))
+    assert 5 <= steps < 40
+    shown = run_ipt("train", str(config), many, "train.checkpoint_every=1000").stdout
+    assert f"resumed from step {steps}" in shown
+    assert len(losses_of(run)) == 40
+
+
+def _ranks_of(config: Path) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                command = (folder / "cmdline").read_bytes().decode().split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            is_rank = any(part.startswith("--local_rank") for part in command)
+            if is_rank and str(config) in command and "-m" not in command:
+                found.append(int(folder.name))
+    return found

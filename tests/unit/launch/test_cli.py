@@ -1,0 +1,109 @@
+"""The command line: quick, helpful, and exact about what is wrong."""
+
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from launch.cli import app
+
+ROOT = Path(__file__).parents[3]
+COMMANDS = [
+    "ingest",
+    "synth",
+    "pack",
+    "train",
+    "export",
+    "eval",
+    "run",
+    "status",
+    "inspect",
+    "render",
+    "audit",
+]
+PRESETS = sorted((ROOT / "launch" / "configs").glob("*.toml"))
+runner = CliRunner()
+
+
+def invoke(*arguments: str):
+    return runner.invoke(app, list(arguments))
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    check = (
+        "import sys; sys.argv = ['ipt', '--help']\n"
+        "from launch.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'vllm', 'deepspeed', 'transformers'} & sys.modules.keys()\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 1.0
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_shows_an_example(command: str) -> None:
+    shown = invoke(command, "--help").output
+    assert f"ipt {command}" in re.sub(r"\s+", " ", shown)
+    assert "Example:" in shown
+    assert "--dry-run" in shown
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_loads_and_shows_itself(preset: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tomllib.loads(preset.read_text())
+    for command in ("ingest", "synth", "pack", "train", "export", "eval", "run"):
+        done = invoke(command, preset.stem, "--dry-run")
+        assert done.exit_code == 0, done.output
+        assert "would write" in done.output
+        assert "train.num_steps = " in done.output
+    assert not list(tmp_path.iterdir()), "a dry run touched the disk"
+
+
+def test_presets_ship() -> None:
+    names = {path.stem for path in PRESETS}
+    assert names == {"quickstart", "scratch-500m", "scratch-1.3b", "continual-8b"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "quickstrat"], "no such preset; presets: continual-8b, quickstart"),
+        (["run", "quickstart", "train.num_step=3"], "did you mean 'num_steps'"),
+        (["run", "quickstart", "train.num_steps=0"], "greater than or equal to 1"),
+        (["status", "nowhere"], "no such folder"),
+        (["inspect", "nowhere.jsonl.zst"], "no such file"),
+        (["render", "nowhere"], "no such folder"),
+        (["audit", "nowhere"], "no such folder"),
+        (["synth", "quickstart"], "is not complete; run it first"),
+    ],
+)
+def test_mistakes_get_one_message_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = invoke(*arguments)
+    assert done.exit_code == 2
+    assert message in re.sub(r"\s+", " ", done.output)
+    assert "Traceback" not in done.output
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    used = set(re.findall(r"\bipt ([a-z]+)\b", text))
+    assert used
+    assert used <= set(COMMANDS)
+    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)\b", text)) <= targets
+    for preset in re.findall(r"\bipt run ([a-z][\w.-]*)\b(?!\.toml)", text):
+        assert preset == "my" or (ROOT / "launch" / "configs" / f"{preset}.toml").exists(), preset

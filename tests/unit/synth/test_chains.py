@@ -1,0 +1,83 @@
+"""Chains: order, breaks, and every document in exactly one."""
+
+import asyncio
+
+import pytest
+
+from pipeline.contracts import Document, Pair, document_id
+from synth.chains import ChainRunner, Tally
+from synth.config import SynthConfig
+from synth.engines import FakeEngine, Generation
+from synth.protocols import TunedProtocol
+
+
+class ScriptedEngine:
+    """Replies with one pair, or none for texts that hold the word `barren`."""
+
+    def __init__(self, tokenizer, protocol) -> None:
+        self.tokenizer, self.protocol = tokenizer, protocol
+        self.prompts: list[str] = []
+
+    async def generate(self, token_ids: list[int]) -> Generation:
+        prompt = self.tokenizer.decode(token_ids)
+        self.prompts.append(prompt)
+        text = prompt.rpartition("<CON> ")[2].partition(" </CON>")[0]
+        await asyncio.sleep(0.001 * len(text))
+        pairs = [] if "barren" in text else [Pair(f"About {text}?", text)]
+        ids = self.tokenizer(self.protocol.format_pairs(pairs), add_special_tokens=False)
+        return Generation(ids["input_ids"], is_finished=True)
+
+    def shutdown(self) -> None:
+        pass
+
+
+def run(tokenizer, texts: list[str], shots_per_chain: int):
+    config = SynthConfig(model="m", shots_per_chain=shots_per_chain, max_new_tokens=64)
+    protocol = TunedProtocol(tokenizer)
+    engine = ScriptedEngine(tokenizer, protocol)
+    documents = [Document(document_id("s", text), "s", text) for text in texts]
+    tally = Tally()
+    runner = ChainRunner(config, tokenizer, protocol, engine, {"synthesizer": "scripted"})
+    chains = asyncio.run(runner.run(documents, tally, lambda _: None))
+    return chains, tally, engine
+
+
+def shape(chains) -> list[list[tuple[str, int]]]:
+    return [[(shot.text, len(shot.pairs)) for shot in chain.shots] for chain in chains]
+
+
+def test_a_text_without_pairs_breaks_the_chain(tokenizer) -> None:
+    chains, tally, engine = run(tokenizer, ["a", "b barren", "c", "d", "e"], 3)
+    assert shape(chains) == [[("a", 1)], [("b barren", 0)], [("c", 1)], [("d", 1), ("e", 1)]]
+    assert tally.counts["documents_without_pair"] == 1
+    after_break = next(prompt for prompt in engine.prompts if prompt.endswith("c </CON>\n\n"))
+    assert "<CON> a" not in after_break
+
+
+def test_later_rounds_see_earlier_texts_and_pairs(tokenizer) -> None:
+    _, _, engine = run(tokenizer, ["a", "b"], 2)
+    assert engine.prompts[1].startswith(
+        "<s> <CON> a </CON>\n\n<QUE> About a? <ANS> a </END></s><s>"
+    )
+
+
+@pytest.mark.parametrize(("num_texts", "shots"), [(7, 3), (5, 4), (3, 5), (1, 1)])
+def test_counts_that_do_not_divide(tokenizer, num_texts: int, shots: int) -> None:
+    texts = [f"t{number}" for number in range(num_texts)]
+    chains, tally, _ = run(tokenizer, texts, shots)
+    assert [text for chain in shape(chains) for text, _ in chain] == texts
+    assert tally.counts["documents"] == num_texts
+
+
+def test_groups_do_not_wait_for_each_other(tokenizer) -> None:
+    _, _, engine = run(tokenizer, ["slow " * 40, "x", "quick", "y"], 2)
+    finished_order = [prompt.rpartition("<CON> ")[2] for prompt in engine.prompts]
+    assert finished_order.index("y </CON>\n\n") < finished_order.index("x </CON>\n\n")
+
+
+def test_the_fake_engine_is_deterministic(tokenizer) -> None:
+    protocol = TunedProtocol(tokenizer)
+    engine = FakeEngine(SynthConfig(model="m"), tokenizer, protocol)
+    ids = protocol.encode_prompt((), "war and peace of nations")
+    first, second = (asyncio.run(engine.generate(ids)) for _ in range(2))
+    assert first == second

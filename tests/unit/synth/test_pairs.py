@@ -1,0 +1,101 @@
+"""Wire format, chat replies and structured pairs."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contracts import Pair
+from synth import chat, wire
+from synth.pairs import structure_pair, unstructure_pair
+
+PAIRS = [
+    Pair("Who wrote it?", "Anna"),
+    Pair("Which one?", "red", "multiple_choice", ("red", "blue")),
+    Pair("How many?", "4", "chain_of_thought", (), "Two and two make four."),
+    Pair("Which?", "b", "multiple_choice_cot", ("a", "b"), "Not a, so b."),
+]
+
+
+def test_wire_format_to_the_letter() -> None:
+    text = wire.format_context("T") + wire.format_pairs([Pair("q1", "a1"), Pair("q2", "a2")])
+    assert text == (" <CON> T </CON>\n\n<QUE> q1 <ANS> a1 </END>\n\n<QUE> q2 <ANS> a2 </END>")
+
+
+def test_the_four_formats_to_the_letter() -> None:
+    assert [unstructure_pair(pair) for pair in PAIRS] == [
+        ("Who wrote it?", "Anna"),
+        ("Which one?\nOptions:\n- red\n- blue", "red"),
+        (
+            "How many?\nLet's think step by step.",
+            "Two and two make four.\nTherefore, the answer is 4",
+        ),
+        (
+            "Which?\nOptions:\n- a\n- b\nLet's think step by step.",
+            "Not a, so b.\nTherefore, the answer is b",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.kind)
+def test_each_kind_round_trips(pair: Pair) -> None:
+    assert structure_pair(*unstructure_pair(pair)) == pair
+
+
+def test_a_whole_reply_round_trips_through_both_protocols() -> None:
+    assert wire.parse_pairs(wire.format_pairs(PAIRS)).pairs == PAIRS
+    assert chat.parse_pairs(chat.format_pairs(PAIRS), is_finished=True).pairs == PAIRS
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("<QUE> q <ANS> a", "unfinished_pair"),
+        ("q <ANS> a </END>", "no_question_mark"),
+        ("<QUE> q a </END>", "not_one_answer_mark"),
+        ("<QUE> q <ANS> a <ANS> b </END>", "not_one_answer_mark"),
+        ("<QUE>  <ANS> a </END>", "empty_question"),
+        ("<QUE> q <ANS>  </END>", "empty_answer"),
+        ("<QUE> q\nOptions:\n- x\n- y <ANS> z </END>", "answer_not_among_options"),
+        ("<QUE> q\nLet's think step by step. <ANS> 4 </END>", "incomplete_reasoning"),
+    ],
+)
+def test_each_dropped_fragment_has_its_reason(output: str, reason: str) -> None:
+    parsed = wire.parse_pairs(output)
+    assert parsed.pairs == []
+    assert parsed.dropped == {reason: 1}
+
+
+def test_questions_are_deduplicated_whatever_their_case() -> None:
+    parsed = wire.parse_pairs("<QUE> Who? <ANS> a </END>\n\n<QUE> WHO? <ANS> b </END>")
+    assert parsed.pairs == [Pair("Who?", "a")]
+    assert parsed.dropped == {"duplicate_question": 1}
+
+
+@given(st.lists(st.sampled_from(["<QUE>", "<ANS>", "</END>", "\nOptions:\n- ", "x ", "\n"])))
+def test_anything_parses(tokens: list[str]) -> None:
+    output = "".join(tokens)
+    parsed = wire.parse_pairs(output)
+    assert len(parsed.pairs) <= output.count("</END>")
+    chat.parse_pairs(output, is_finished=False)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_parse(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    wire.parse_pairs(text)
+    chat.parse_pairs(text, is_finished=True)
+
+
+def test_chat_replies_in_the_forms_models_use() -> None:
+    reply = (
+        "Sure! Here you go:\n\n**Question 1:** Who?\n**Answer:** Anna\n\n"
+        "Question: When?\nAnswer: In 1903\n\nQuestion: Why"
+    )
+    whole = [Pair("Who?", "Anna"), Pair("When?", "In 1903")]
+    for is_finished in (True, False):  # the loose end goes, the pairs before it are complete
+        parsed = chat.parse_pairs(reply, is_finished=is_finished)
+        assert parsed.pairs == whole
+        assert parsed.dropped == {"unfinished_pair": 1}
+    cut = chat.parse_pairs(reply.partition("\n\nQuestion: Why")[0], is_finished=False)
+    assert cut.pairs == whole[:1]
+    assert chat.parse_pairs("I cannot.", is_finished=True).dropped == {"no_pair_in_reply": 1}

@@ -1,0 +1,59 @@
+"""Prompts as token ids, within budget."""
+
+from itertools import pairwise
+
+import pytest
+
+from pipeline.contracts import Pair, Shot
+from pipeline.errors import InputError
+from synth.config import SynthConfig
+from synth.protocols import ChatProtocol, TunedProtocol, fit_prompt, make_protocol
+
+SHOTS = [Shot(str(n), f"text number {n}", (Pair(f"q{n}", f"a{n}"),)) for n in range(3)]
+
+
+def test_tuned_prompt_never_doubles_bos(tokenizer) -> None:
+    ids = TunedProtocol(tokenizer).encode_prompt(SHOTS[:1], "now")
+    assert tokenizer.decode(ids) == (
+        "<s> <CON> text number 0 </CON>\n\n<QUE> q0 <ANS> a0 </END></s><s> <CON> now </CON>\n\n"
+    )
+    bos = tokenizer.bos_token_id
+    assert ids.count(bos) == 2
+    assert (bos, bos) not in pairwise(ids)
+
+
+def test_chat_prompt_holds_earlier_shots_as_turns(tokenizer) -> None:
+    prompt = tokenizer.decode(ChatProtocol(tokenizer).encode_prompt(SHOTS[:1], "now"))
+    assert prompt.index("text number 0") < prompt.index("Question: q0") < prompt.index("now")
+    assert prompt.endswith("assistant:")
+
+
+def test_shots_go_oldest_first_and_only_as_many_as_must(tokenizer) -> None:
+    protocol = TunedProtocol(tokenizer)
+    budget = len(protocol.encode_prompt(SHOTS[1:], "now"))
+    fitted = fit_prompt(protocol, SHOTS, "now", budget)
+    assert fitted.token_ids == protocol.encode_prompt(SHOTS[1:], "now")
+    assert fitted.events == {"shots_left_out_of_prompt": 1}
+
+
+def test_a_long_text_is_cut_at_a_sentence_end(tokenizer) -> None:
+    protocol = TunedProtocol(tokenizer)
+    text = "The house met. " * 50
+    fitted = fit_prompt(protocol, SHOTS, text, 120)
+    assert 60 < len(fitted.token_ids) <= 120
+    assert tokenizer.decode(fitted.token_ids).endswith("met. </CON>\n\n")
+    assert fitted.events == {"shots_left_out_of_prompt": 3, "texts_cut_in_prompt": 1}
+
+
+def test_no_room_for_any_text_is_an_error(tokenizer) -> None:
+    with pytest.raises(InputError, match=r"raise synth\.max_model_len"):
+        fit_prompt(TunedProtocol(tokenizer), (), "some text", 2)
+
+
+def test_a_tokenizer_without_what_the_protocol_needs_is_refused(tokenizer) -> None:
+    template, tokenizer.chat_template = tokenizer.chat_template, None
+    try:
+        with pytest.raises(InputError, match="chat template"):
+            make_protocol(SynthConfig(model="m", protocol="chat"), tokenizer)
+    finally:
+        tokenizer.chat_template = template
