@@ -13,7 +13,7 @@ help: ## show the targets
 
 setup: $(READY) ## install everything into .venv
 
-$(READY): pyproject.toml constraints.txt launch/setup.sh
+$(READY): pyproject.toml constraints-$(IPT_EXTRA).txt launch/setup.sh
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" EXTRA="$(IPT_EXTRA)" sh launch/setup.sh
 	@touch $@
 

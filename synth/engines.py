@@ -131,5 +131,7 @@ def _set_vllm_environment(config: EngineConfig) -> None:
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    # It keeps one core free by default, which on a laptop is half of them.
+    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     # One thread a core is vLLM's own choice; Ray's default of one thread in all would halve it.
     os.environ.pop("OMP_NUM_THREADS", None)

@@ -9,7 +9,6 @@ for name, value in {
     "DS_ACCELERATOR": "cpu",
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_OFFLINE": "1",
-    "TQDM_DISABLE": "1",
 }.items():
     os.environ.setdefault(name, value)
 

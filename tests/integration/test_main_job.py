@@ -163,7 +163,7 @@ from vllm import LLM, SamplingParams
 if __name__ == "__main__":
     engine = LLM(sys.argv[1], enforce_eager=True, max_model_len=128)
     sampling = SamplingParams(max_tokens=5, min_tokens=5)
-    output = engine.generate(["The people"], sampling)
+    output = engine.generate(["The people"], sampling, use_tqdm=False)
     print("generated", len(output[0].outputs[0].token_ids), "tokens")
 """
 

@@ -105,5 +105,7 @@ def test_the_commands_of_the_readme_exist() -> None:
     assert used <= set(COMMANDS)
     targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"\bmake ([a-z]+)\b", text)) <= targets
-    for preset in re.findall(r"\bipt run ([a-z][\w.-]*)\b(?!\.toml)", text):
-        assert preset == "my" or (ROOT / "launch" / "configs" / f"{preset}.toml").exists(), preset
+    names = set(re.findall(r"\bipt run ([a-z][\w.-]*)", text))
+    presets = {name for name in names if not name.endswith(".toml")}
+    assert "quickstart" in presets
+    assert presets <= {path.stem for path in PRESETS}
