@@ -1,7 +1,5 @@
 """What `ipt run` says at its end, and what `ipt status` says at any time."""
 
-from pathlib import Path
-
 import orjson
 
 from launch.stages import STAGES, describe
@@ -38,7 +36,8 @@ def _progress(stage: str, folder: RunFolder, path: str) -> str:
         return f"step {last['step']}/{total.config['num_steps']}, loss {last['loss']:.4f}"
     commits = read_commits(path)
     records = sum(commit.records_out for commit in commits.values())
-    return f"{len(commits)} parts, {records:,} records committed"
+    of_total = f" of {len(read_commits(folder.documents))}" if stage == "synth" else ""
+    return f"{len(commits)}{of_total} parts, {records:,} records committed"
 
 
 def summary_lines(folder: RunFolder) -> list[str]:
@@ -47,7 +46,7 @@ def summary_lines(folder: RunFolder) -> list[str]:
     synth = read_manifest(folder.augmented)
     pack = read_manifest(folder.rows)
     metrics = read_metrics(folder.metrics)
-    report = orjson.loads(storage.read_bytes(storage.join(folder.eval, "report.json")))
+    report = orjson.loads(storage.read_bytes(folder.report))
     dropped_pairs = {
         name.removeprefix("pairs_dropped."): count
         for name, count in synth.counts.items()
@@ -71,10 +70,10 @@ def summary_lines(folder: RunFolder) -> list[str]:
             f"{held_out['tokens']:,} tokens)  {source}"
         )
     lines += [
-        f"  model            {Path(folder.hf)}",
-        f"  report           {Path(folder.eval) / 'report.json'}",
-        f"  metrics          {Path(folder.metrics)}",
-        f"  logs             {Path(folder.logs)}",
+        f"  model            {folder.hf}",
+        f"  report           {folder.report}",
+        f"  metrics          {folder.metrics}",
+        f"  logs             {folder.logs}",
         f"  sample           {report['sample']['prompt']!r} -> {report['sample']['completion']!r}",
     ]
     return lines

@@ -49,7 +49,7 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
     """Join or start Ray.
 
     With `RAY_ADDRESS` set (as inside `ray job submit`) that cluster is used and outlives the block.
-    Otherwise Ray starts on this machine, bound to loopback, without dashboard, and ends with it.
+    Otherwise Ray starts on this machine, without dashboard, and ends with the block.
     """
     # Set before the import: Ray reads them once.
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
@@ -58,18 +58,16 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
     import ray
     from ray.data import DataContext
 
-    runtime_env = {"env_vars": {"PYTHONPATH": _python_path()}}
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(runtime_env=runtime_env, log_to_driver=False, logging_level=logging.ERROR)
+    if os.environ.get("RAY_ADDRESS"):  # its nodes have our packages by their own means
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
         ray.init(
             address="local",
             include_dashboard=False,
             object_store_memory=_OBJECT_STORE_BYTES,
-            runtime_env=runtime_env,
+            runtime_env={"env_vars": {"PYTHONPATH": _python_path()}},
             log_to_driver=False,
             logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
         )
         if log_folder is not None:
             _link_logs(log_folder)

@@ -22,7 +22,7 @@ from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.mixture import Mixture
 from pipeline.rows import RowBlock, decode_block
-from pipeline.seekable import SeekableReader, open_seekable
+from pipeline.seekable import open_seekable
 from pipeline.stage import Manifest
 
 IGNORE_LABEL = -100
@@ -57,25 +57,19 @@ class RowSource:
             InputError: a shard is missing or damaged.
         """
         prefix = f"{source}/{split}/"
-        self._shards = [
-            open_seekable(storage.join(folder, entry.name))
-            for entry in manifest.parts
-            if entry.name.startswith(prefix) and entry.name.endswith(".rows.zst") and entry.records
-        ]
-        rows = [
-            entry.records
-            for entry in manifest.parts
-            if entry.name.startswith(prefix) and entry.name.endswith(".rows.zst") and entry.records
-        ]
         per_frame = int(manifest.config["rows_per_frame"])
-        self._frames = [
-            (shard, frame) for shard in self._shards for frame in range(shard.num_frames)
+        entries = [
+            entry
+            for entry in manifest.parts
+            if entry.name.startswith(prefix) and entry.name.endswith(".rows.zst") and entry.records
         ]
+        shards = [open_seekable(storage.join(folder, entry.name)) for entry in entries]
+        self._frames = [(shard, frame) for shard in shards for frame in range(shard.num_frames)]
         self.frame_rows = np.array(
             [
-                min(per_frame, count - start)
-                for count in rows
-                for start in range(0, count, per_frame)
+                min(per_frame, entry.records - start)
+                for entry in entries
+                for start in range(0, entry.records, per_frame)
             ],
             dtype=np.int64,
         )
@@ -95,11 +89,6 @@ class RowSource:
         if len(self._cache) > _CACHED_FRAMES_PER_SOURCE:
             self._cache.popitem(last=False)
         return block
-
-    @property
-    def shards(self) -> Sequence[SeekableReader]:
-        """The open shards, in order."""
-        return self._shards
 
 
 class RowOrder:

@@ -72,8 +72,15 @@ def resolve_model(reference: str) -> str:
     return str(Path(path).expanduser()) if looks_like_path else path
 
 
-def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+def load_tokenizer(
+    reference: str, *, revision: str = "", trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
     """Load the tokenizer of a model reference (see `resolve_model`).
+
+    Args:
+        reference: folder, hub name, `.gguf` file or `package://NAME/FILE.gguf`.
+        revision: branch, tag or commit of a hub model.
+        trust_remote_code: run code that ships with the tokenizer.
 
     Raises:
         InputError: no tokenizer can be loaded from there.
@@ -83,7 +90,7 @@ def load_tokenizer(reference: str, *, trust_remote_code: bool = False) -> "PreTr
     model = resolve_model(reference)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            model, trust_remote_code=trust_remote_code
+            model, revision=revision or None, trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]

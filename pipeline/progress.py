@@ -19,7 +19,7 @@ class StageProgress:
         self._stage, self._unit, self._total = stage, unit, total
         self._first = self._done = already_done
         self._started = self._last_line = time.monotonic()
-        self._has_news = False
+        self._first_report: tuple[float, int] | None = None
         self._figures = ""
         self._bar: Progress | None = None
         if sys.stdout.isatty():
@@ -54,11 +54,10 @@ class StageProgress:
     def update(self, done: int, **figures: float | int | str) -> None:
         """Report that `done` units are finished in all, with further figures to show.
 
-        Rates are counted from the first report, which leaves an engine's start out of them.
+        Rates are counted from the first report on, which leaves an engine's start out of them.
         """
-        if not self._has_news:
-            self._has_news, self._first = True, done
-            self._started = time.monotonic()
+        if self._first_report is None:
+            self._first_report = (time.monotonic(), done)
         self._done = done
         self._figures = "".join(f"  {name} {_short(value)}" for name, value in figures.items())
         if self._bar:
@@ -71,7 +70,10 @@ class StageProgress:
         print(f"{self._stage:<7} {self._text()}  {self._time_left()}".rstrip(), flush=True)
 
     def _rate_per_s(self) -> float:
-        return (self._done - self._first) / max(time.monotonic() - self._started, 1e-6)
+        started, first = self._first_report or (self._started, self._first)
+        if self._done == first:  # nothing since the first report: count from the start
+            started, first = self._started, self._first
+        return (self._done - first) / max(time.monotonic() - started, 1e-6)
 
     def _text(self) -> str:
         of_total = f"/{self._total:,}" if self._total is not None else ""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pipeline import storage
 from pipeline.config import StrictConfig
 
+REPORT_FILE = "report.json"
+
 
 class RunConfig(StrictConfig):
     """The run as a whole."""
@@ -60,6 +62,11 @@ class RunFolder:
     def eval(self) -> str:
         """Held-out losses and the sample."""
         return storage.join(self.root, "eval")
+
+    @property
+    def report(self) -> str:
+        """Held-out losses and the sample, as JSON."""
+        return storage.join(self.eval, REPORT_FILE)
 
     @property
     def logs(self) -> str:

@@ -73,9 +73,11 @@ def open_atomic(uri: str) -> Iterator[IO[bytes]]:
             _sync_folder(os.path.dirname(path))
         else:
             filesystem.mv(partial, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             filesystem.rm(partial)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = path  # "No space left on device" alone would not say where
         raise
 
 

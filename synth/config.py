@@ -52,6 +52,8 @@ class SynthConfig(StrictConfig):
 
     model: str
     """Model folder, hub name, `.gguf` file or `package://NAME/FILE.gguf`."""
+    revision: str = ""
+    """Branch, tag or commit of a hub model; empty: its default."""
     protocol: Literal["tuned", "chat"] = "tuned"
     """`tuned`: the published wire format; `chat`: any instruct model, prompted."""
     shots_per_chain: int = Field(default=2, ge=1, le=64)

@@ -56,6 +56,7 @@ class VllmEngine:
         self._engine = AsyncLLM.from_engine_args(
             AsyncEngineArgs(
                 model=resolve_model(config.model),
+                revision=config.revision or None,
                 dtype=config.engine.dtype,
                 max_model_len=config.max_model_len,
                 max_num_seqs=config.engine.max_num_seqs,

@@ -14,11 +14,11 @@ from typing import Any
 
 from pipeline.cluster import ray_session
 from pipeline.errors import InputError
-from pipeline.pretrained import load_tokenizer, resolve_model
+from pipeline.pretrained import resolve_model
 from pipeline.progress import StageProgress
 from pipeline.stage import Manifest, StageFolder, open_stage, read_commits, read_manifest
 from synth.config import SynthConfig
-from synth.protocols import make_protocol
+from synth.protocols import load_synthesizer_tokenizer, make_protocol
 from synth.worker import ProgressBoard, SynthWorker, WorkerOrder
 
 _POLL_INTERVAL_S = 1.0
@@ -57,7 +57,7 @@ def run_synth(
     todo = _find_todo(documents_folder, stage)
     if todo.parts:
         # Before any worker starts: a wrong model name or protocol is the user's to mend, at once.
-        make_protocol(config, load_tokenizer(config.model))
+        make_protocol(config, load_synthesizer_tokenizer(config))
         if config.engine.kind != "fake":
             resolve_model(config.model)
         with ray_session(log_folder):
@@ -161,7 +161,8 @@ def _show_board(
 def _provenance(config: SynthConfig) -> dict[str, str]:
     return {
         "synthesizer": config.model if config.engine.kind != "fake" else "fake",
-        "protocol": config.protocol,
+        "revision": config.revision,
+        "wire_format": config.protocol,
         "sampling": (
             f"temperature={config.temperature} top_p={config.top_p} "
             f"repetition_penalty={config.repetition_penalty} "

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeline.contracts import Pair, Shot
 from pipeline.errors import InputError
+from pipeline.pretrained import load_tokenizer
 from synth import chat, wire
 from synth.config import SynthConfig
 from synth.pairs import ParsedPairs
@@ -108,6 +109,17 @@ class ChatProtocol:
     def format_pairs(self, pairs: Sequence[Pair]) -> str:
         """Pairs as the chat prompt asks for them."""
         return chat.format_pairs(pairs)
+
+
+def load_synthesizer_tokenizer(config: SynthConfig) -> "PreTrainedTokenizerBase":
+    """The tokenizer of the synthesizer that a config names.
+
+    Raises:
+        InputError: no tokenizer can be loaded from there.
+    """
+    return load_tokenizer(
+        config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+    )
 
 
 def make_protocol(config: SynthConfig, tokenizer: "PreTrainedTokenizerBase") -> WireProtocol:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.contracts import Chain, Document, decode_document
-from pipeline.pretrained import load_tokenizer
 from pipeline.shards import read_lines, write_shard
 from pipeline.stage import PartCommit, StageFolder, StageIdentity
 from synth.chains import ChainRunner, Tally
 from synth.config import SynthConfig
 from synth.engines import make_engine
-from synth.protocols import make_protocol
+from synth.protocols import load_synthesizer_tokenizer, make_protocol
 
 _REPORT_INTERVAL_S = 0.5
 
@@ -58,7 +57,7 @@ class SynthWorker:
         self._order = order
         self._stage = StageFolder(order.stage_folder, StageIdentity(**order.identity))
         config = SynthConfig.model_validate(order.config)
-        tokenizer = load_tokenizer(config.model, trust_remote_code=config.trust_remote_code)
+        tokenizer = load_synthesizer_tokenizer(config)
         protocol = make_protocol(config, tokenizer)
         self._engine = make_engine(config, tokenizer, protocol)
         self._runner = ChainRunner(config, tokenizer, protocol, self._engine, order.provenance)

@@ -10,13 +10,12 @@ from pipeline import storage
 from pipeline.loader import IGNORE_LABEL, RowSource, make_batch
 from pipeline.pack import HELDOUT, row_sources
 from pipeline.progress import StageProgress
-from pipeline.run_folder import RunFolder
+from pipeline.run_folder import REPORT_FILE, RunFolder
 from pipeline.stage import FileEntry, Manifest, PartCommit, open_stage, read_manifest
 from train.config import EvalConfig
 from train.model import token_losses
 
 _ROWS_AT_ONCE = 4
-REPORT_FILE = "report.json"
 
 
 def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:

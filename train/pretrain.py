@@ -45,7 +45,7 @@ from train.model import build_model, token_losses
 
 EXIT_BAD_INPUT, EXIT_STOPPED = 2, 75
 _LOCK_WAIT_S = 60.0
-_PRIVATE = ("norm", "bias")
+_NOT_DECAYED = ("norm", "bias")
 
 
 @dataclass(frozen=True)
@@ -279,8 +279,8 @@ class _StopRequest:
 def _make_optimizer(model: Any, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW; matrices decay, norms and biases do not."""
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    decayed = [weight for name, weight in named if not any(mark in name for mark in _PRIVATE)]
-    others = [weight for name, weight in named if any(mark in name for mark in _PRIVATE)]
+    decayed = [weight for name, weight in named if not any(mark in name for mark in _NOT_DECAYED)]
+    others = [weight for name, weight in named if any(mark in name for mark in _NOT_DECAYED)]
     settings = config.optimizer
     return torch.optim.AdamW(
         [

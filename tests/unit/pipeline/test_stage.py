@@ -82,17 +82,6 @@ def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
         list(read_lines(str(path)))
 
 
-def test_one_writer_a_folder(tmp_path: Path) -> None:
-    with (
-        storage.exclusive(str(tmp_path)),
-        pytest.raises(InputError, match=r"another run \(process \d+\)"),
-        storage.exclusive(str(tmp_path)),
-    ):
-        pass
-    with storage.exclusive(str(tmp_path)):
-        pass
-
-
 def test_any_fsspec_uri_will_do() -> None:
     stage = open_stage("memory://run/demo", "demo", {}, {})
     write_part(stage, 0, "x")
