@@ -17,6 +17,8 @@ class SeenKeys:
         self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("CREATE TABLE seen (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        # One transaction that never ends: a commit after each key would write its page out.
+        self._database.execute("BEGIN")
 
     def add(self, key: bytes) -> None:
         """Add a key."""
