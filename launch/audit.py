@@ -62,9 +62,23 @@ def audit_run(folder: RunFolder) -> AuditResult:
         _check_unique(folder.documents, result)
         for part in read_commits(folder.documents):
             _follow_part(folder, part, manifests, result)
+        _check_parts(folder, manifests, result)
     if "train" in manifests:
         _check_steps(folder, manifests["train"], result)
     return result
+
+
+def _check_parts(folder: RunFolder, manifests: dict[str, Manifest], result: AuditResult) -> None:
+    """No stage holds a part that its input does not have."""
+    known = set(read_commits(folder.documents))
+    if "synth" in manifests:
+        for part in sorted(set(read_commits(folder.augmented)) - known):
+            result.problems.append(f"synth {part}: documents has no such part")
+    if "pack" in manifests:
+        for part in read_commits(folder.rows):
+            source, _, basename = part.partition("/")
+            if f"{source.rpartition('-')[0]}/{basename}" not in known:
+                result.problems.append(f"pack {part}: documents has no such part")
 
 
 def _check_balance(stage: str, path: str, manifest: Manifest, result: AuditResult) -> None:
@@ -81,8 +95,10 @@ def _check_balance(stage: str, path: str, manifest: Manifest, result: AuditResul
         result.problems.append(f"{stage}: the sidecars do not add up to the manifest")
     for entry in manifest.parts:
         uri = storage.join(path, entry.name)
-        if not storage.exists(uri) or storage.size_of(uri) != entry.bytes:
-            result.problems.append(f"{stage}: {uri} is missing or has another size")
+        if not storage.exists(uri):
+            result.problems.append(f"{stage}: {uri} is missing")
+        elif storage.sha256_of(uri) != entry.sha256:
+            result.problems.append(f"{stage}: {uri} is not what was committed (sha256 differs)")
 
 
 def _check_unique(documents: str, result: AuditResult) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, JobFailedError
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 _PRESETS = Path(__file__).resolve().parent / "configs"
@@ -56,6 +56,8 @@ def _reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             _fail(f"error: {error}", EXIT_BAD_INPUT)
         except TrainingStoppedError as error:
             _fail(str(error), error.exit_code)
+        except JobFailedError as error:
+            _fail(f"error: {error}", EXIT_FAILED)
         except OSError as error:
             _fail(f"error: {error}; what was committed stays, run again to go on", EXIT_FAILED)
         except KeyboardInterrupt:
@@ -98,7 +100,7 @@ def _run_folder(reference: str, overrides: list[str] | None) -> Any:
     """The folder of a run, given as such or by its config."""
     from pipeline.run_folder import RunFolder
 
-    if Path(reference).is_dir() or "://" in reference:
+    if Path(reference).is_dir():
         return RunFolder(reference)
     if reference.endswith(".toml") or (_PRESETS / f"{reference}.toml").is_file():
         return _invocation(reference, overrides).config.folder

@@ -1,5 +1,7 @@
 """The whole configuration of a run: one section a stage."""
 
+from pathlib import Path
+
 from pipeline.config import StrictConfig
 from pipeline.ingest.config import IngestConfig
 from pipeline.mixture import MixtureConfig
@@ -31,5 +33,5 @@ class PipelineConfig(StrictConfig):
 
     @property
     def folder(self) -> RunFolder:
-        """Paths of the run."""
-        return RunFolder(self.run.dir)
+        """Paths of the run; absolute, as workers may have another working directory."""
+        return RunFolder(str(Path(self.run.dir).absolute()))

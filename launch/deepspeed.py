@@ -1,16 +1,21 @@
 """Training through the `deepspeed` launcher: the same command a person would type."""
 
+import contextlib
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
+
+import psutil
 
 from pipeline.errors import InputError
-from pipeline.process import die_with_parent
+from pipeline.process import EXIT_STOPPED, WATCHED_PROCESS
 from pipeline.run_folder import RunFolder
 from train.config import TrainConfig
 
@@ -65,18 +70,19 @@ def run_training(
             env=_environment(config.num_ranks),
             text=True,
             errors="replace",
-            preexec_fn=die_with_parent,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we ask the ranks to save
         )
         assert process.stdout is not None
-        try:
+        with _stops_ranks_of(process.pid):
             for line in process.stdout:
                 log.write(line)
                 log.flush()
                 tail.append(line)
                 if line.startswith(_SHOWN):
                     print(f"train   {line}", end="", flush=True)
-        finally:
             exit_code = process.wait()
+    if exit_code == EXIT_STOPPED:
+        raise TrainingStoppedError(exit_code, "training saved and stopped; run again to go on")
     if exit_code:
         shown = "".join(tail) if exit_code != 2 else ""  # 2: its one error line is on the screen
         raise TrainingStoppedError(
@@ -84,8 +90,27 @@ def run_training(
         )
 
 
+@contextlib.contextmanager
+def _stops_ranks_of(launcher: int) -> Iterator[None]:
+    """While training runs, turn SIGTERM and Ctrl-C to us into a request to the ranks to save."""
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        for child in psutil.Process(launcher).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if any(part.startswith("--local_rank=") for part in child.cmdline()):
+                    child.terminate()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _environment(num_ranks: int) -> dict[str, str]:
     environment = dict(os.environ, PYTHONUNBUFFERED="1", TRANSFORMERS_VERBOSITY="error")
+    environment[WATCHED_PROCESS] = str(os.getpid())
     if not Path("/proc/driver/nvidia").exists():
         environment.setdefault("DS_ACCELERATOR", "cpu")
         threads = max(1, (os.cpu_count() or 1) // num_ranks)

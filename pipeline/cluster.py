@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.errors import InputError, JobFailedError
+
 _OBJECT_STORE_BYTES = 256 * 2**20
 
 
@@ -26,6 +28,39 @@ def ray_session(log_folder: str | None = None) -> Iterator[None]:
             stack.enter_context(_native_stderr_to(Path(log_folder) / "ray-driver.log"))
         stack.enter_context(_connected(log_folder))
         yield
+
+
+@contextlib.contextmanager
+def explained_errors(stage: str, log_folder: str | None) -> Iterator[None]:
+    """Turn what Ray raises for a failed worker into the error that the worker met.
+
+    Raises:
+        InputError: a worker met one.
+        JobFailedError: a worker failed otherwise; names the error and the logs.
+    """
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, InputError):
+                raise InputError(str(cause)) from error
+        last = causes[-1]
+        where = f"; workers' logs: {log_folder}/ray" if log_folder else ""
+        raise JobFailedError(
+            f"{stage}: a worker failed: {type(last).__name__}: {last}{where}; "
+            f"what was committed stays, run again to go on"
+        ) from error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, as Ray nests it, outermost first."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = getattr(current, "cause", None) or current.__cause__
 
 
 @contextlib.contextmanager

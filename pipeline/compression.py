@@ -7,7 +7,7 @@ from typing import IO, Any, cast
 
 import zstandard
 
-from pipeline.errors import InputError
+from pipeline.errors import DamagedInputError
 
 _READ_BYTES = 1 << 16
 _LINE_BUFFER_BYTES = 1 << 20
@@ -17,7 +17,7 @@ def open_decompressed(file: IO[bytes], uri: str) -> io.BufferedReader:
     """Wrap an open file by the suffix of `uri` (`.zst`, `.gz`, anything else: as it is).
 
     Reading from the result raises:
-        InputError: the compressed data is corrupt or ends early; names the file and the offset.
+        DamagedInputError: the data is corrupt or ends early; names the file and the offset.
     """
     if uri.endswith(".zst"):
         raw: io.RawIOBase = _ZstdStream(file, uri)
@@ -46,7 +46,7 @@ class _ZstdStream(io.RawIOBase):
                 self._pending = self._file.read(_READ_BYTES)
             if not self._pending:
                 if self._frame is not None:
-                    raise InputError(_truncated(self._uri, self._file.tell()))
+                    raise DamagedInputError(_truncated(self._uri, self._file.tell()))
                 return 0
             self._output = memoryview(self._decompress())
         size = min(len(buffer), len(self._output))
@@ -60,7 +60,7 @@ class _ZstdStream(io.RawIOBase):
         try:
             output: bytes = self._frame.decompress(self._pending)
         except zstandard.ZstdError as error:
-            raise InputError(_corrupt(self._uri, self._file.tell(), error)) from error
+            raise DamagedInputError(_corrupt(self._uri, self._file.tell(), error)) from error
         self._pending = b""
         if self._frame.eof:
             self._pending, self._frame = self._frame.unused_data, None
@@ -81,9 +81,9 @@ class _GzipStream(io.RawIOBase):
         try:
             return self._gzip.readinto(buffer)
         except EOFError:
-            raise InputError(_truncated(self._uri, self._file.tell())) from None
+            raise DamagedInputError(_truncated(self._uri, self._file.tell())) from None
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise InputError(_corrupt(self._uri, self._file.tell(), error)) from error
+            raise DamagedInputError(_corrupt(self._uri, self._file.tell(), error)) from error
 
 
 def _truncated(uri: str, offset: int) -> str:

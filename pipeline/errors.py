@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Input, config or leftovers that cannot be used: value found, rule, remedy."""
 
 
+class DamagedInputError(InputError):
+    """An input file is truncated or corrupt; names the file and the offset."""
+
+
 class StaleStageError(InputError):
     """A stage folder was written by another config, other inputs or another contract version."""
 
@@ -12,6 +16,10 @@ class StaleStageError(InputError):
         """Keep the names of the fields that differ, such as `config.seq_len`."""
         super().__init__(message)
         self.fields = fields
+
+
+class JobFailedError(Exception):
+    """A worker failed at something that is not the user's input; running again may help."""
 
 
 class BusyError(InputError):

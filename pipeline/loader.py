@@ -12,7 +12,7 @@ and rows shuffled within windows of a few frames, so that reading stays sequenti
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -150,19 +150,23 @@ class Loader:
             picked.append((self._sources[source].read_frame(frame), row))
         return make_batch(picked, source_ids)
 
-    def rank_batch(self, step: int, rows_per_batch: int, rank: int, num_ranks: int) -> Batch:
-        """The rows of one rank in global batch `step`.
+    def rank_batches(
+        self, step: int, rows_per_batch: int, micro_rows: int, rank: int, num_ranks: int
+    ) -> Iterator[Batch]:
+        """The rows of one rank in global batch `step`, `micro_rows` at a time.
 
         Raises:
-            InputError: `num_ranks` does not divide `rows_per_batch`.
+            InputError: `micro_rows` x `num_ranks` does not divide `rows_per_batch`.
         """
-        if rows_per_batch % num_ranks:
+        if rows_per_batch % (micro_rows * num_ranks):
             raise InputError(
-                f"rows_per_batch ({rows_per_batch}) must be a multiple of the number of ranks "
-                f"({num_ranks})"
+                f"rows_per_batch ({rows_per_batch}) must be a multiple of micro_rows x ranks "
+                f"({micro_rows} x {num_ranks})"
             )
         per_rank = rows_per_batch // num_ranks
-        return self.rows(step * rows_per_batch + rank * per_rank, per_rank)
+        first = step * rows_per_batch + rank * per_rank
+        for start in range(first, first + per_rank, micro_rows):
+            yield self.rows(start, micro_rows)
 
 
 def make_batch(rows: Sequence[tuple[RowBlock, int]], source_ids: np.ndarray) -> Batch:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from pipeline.cluster import ray_session
+from pipeline.cluster import explained_errors, ray_session
 from pipeline.config import StrictConfig
 from pipeline.contracts import Chain, decode_chain, decode_document, stable_share
 from pipeline.errors import InputError
@@ -103,10 +103,9 @@ def run_pack(
     Raises:
         InputError: an input stage is not complete, or `folder` belongs to another config.
     """
-    keys = {
-        "documents": read_manifest(inputs.documents).input_key(),
-        "augmented": read_manifest(inputs.augmented).input_key(),
-    }
+    documents, augmented = read_manifest(inputs.documents), read_manifest(inputs.augmented)
+    augmented.require_input("documents", documents)
+    keys = {"documents": documents.input_key(), "augmented": augmented.input_key()}
     stage = open_stage(folder, "pack", config.model_dump(), keys)
     if done := stage.finished():
         return done
@@ -118,9 +117,9 @@ def run_pack(
         if tokenizer.eos_token_id is None:
             raise InputError(f"tokenizer {config.tokenizer!r} has no EOS to end documents with")
         order = _PackOrder(config, inputs, folder, stage.identity, render)
-        with ray_session(log_folder):
+        with ray_session(log_folder), explained_errors("pack", log_folder):
             _pack_parts(order, todo, len(wanted))
-    return stage.close()
+    return stage.close(expected_parts=wanted)
 
 
 def row_sources(folder: str) -> list[str]:
@@ -177,6 +176,8 @@ class _PackWorker:
         return {"part": parts, "tokens": [self._write_part(part) for part in parts]}
 
     def _write_part(self, part: str) -> int:
+        if self._stage.is_committed(part):  # Ray retried a task whose work was done
+            return 0
         source, _, basename = part.partition("/")
         examples: dict[str, list[_Example]] = {TRAIN: [], HELDOUT: []}
         for example in self._read_examples(source, basename):
@@ -245,6 +246,7 @@ class _PackWorker:
 
     def _encode(self, texts: list[str]) -> list[np.ndarray]:
         encoder = self._tokenizer.backend_tokenizer
+        encoder.encode_special_tokens = True  # "</s>" in a text is text, not the end of it
         documents = []
         for start in range(0, len(texts), _ENCODE_BATCH):
             batch = encoder.encode_batch_fast(

@@ -5,6 +5,7 @@ package://NAME/model.gguf    ->  <site-packages>/NAME/model.gguf  ->  cache/<key
 /models/my-model/, org/name  ->  unchanged, `from_pretrained` takes it as it is
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PACKAGE_SCHEME = "package://"
 _CONVERSION_VERSION = 1
+_SAMPLE_BYTES, _SAMPLE_EVERY_BYTES = 2**20, 2**26
 
 
 def cache_dir() -> Path:
@@ -101,23 +103,32 @@ def load_tokenizer(
 def _convert_gguf(gguf: Path) -> Path:
     if not gguf.is_file():
         raise InputError(f"model {gguf}: no such file; give the path of an existing .gguf file")
-    stat = gguf.stat()
-    key = hashlib.blake2b(
-        f"{_CONVERSION_VERSION}:{gguf.name}:{stat.st_size}".encode(), digest_size=6
-    ).hexdigest()
-    target = cache_dir() / f"{gguf.stem}-{key}"
+    target = cache_dir() / f"{gguf.stem}-{_content_key(gguf)}"
     if target.is_dir():
         return target
     partial = target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}")
     partial.mkdir(parents=True)
     try:
         _write_hf_folder(gguf, partial)
-        # Two converters may race; the loser finds the folder there and drops its own copy.
-        if not target.is_dir():
+        # Two converters may race: the loser cannot replace a full folder and drops its own copy.
+        with contextlib.suppress(OSError):
             os.replace(partial, target)
+        if not target.is_dir():
+            raise OSError(f"{target} cannot be written")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target
+
+
+def _content_key(gguf: Path) -> str:
+    """Key of a file's content: its size and a sample at its start, every 64 MiB and at its end."""
+    size = gguf.stat().st_size
+    digest = hashlib.blake2b(f"{_CONVERSION_VERSION}:{size}".encode(), digest_size=6)
+    with gguf.open("rb") as file:
+        for offset in (*range(0, size, _SAMPLE_EVERY_BYTES), max(0, size - _SAMPLE_BYTES)):
+            file.seek(offset)
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
 
 
 def _write_hf_folder(gguf: Path, folder: Path) -> None:

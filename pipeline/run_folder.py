@@ -1,6 +1,9 @@
 """Where a run keeps what: one folder, one place for every stage."""
 
 from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, field_validator
 
 from pipeline import storage
 from pipeline.config import StrictConfig
@@ -12,9 +15,17 @@ class RunConfig(StrictConfig):
     """The run as a whole."""
 
     dir: str
-    """Folder of the run; a relative one starts at the working directory."""
-    seed: int = 0
+    """Folder of the run, on a file system that all nodes share; a relative one starts at the
+    working directory."""
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Decides the mixture's order and the initial weights."""
+
+    @field_validator("dir")
+    @classmethod
+    def _local(cls, folder: str) -> str:
+        if "://" in folder:
+            raise ValueError("must be a path on a file system that all nodes share, not a URI")
+        return str(Path(folder).expanduser())
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import hashlib
 import json
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import Field
 
 from pipeline import storage
-from pipeline.config import StrictConfig, flatten
+from pipeline.config import ConfigT, StrictConfig, flatten
 from pipeline.contracts import CONTRACT_VERSION
 from pipeline.errors import InputError, StaleStageError
 
@@ -105,6 +105,19 @@ class Manifest(StrictConfig):
         """What a later stage notes of this one; changes whenever this stage is made anew."""
         return f"{self.fingerprint}:{self.instance}"
 
+    def require_input(self, name: str, current: "Manifest") -> None:
+        """Refuse this stage's work if its input has been made anew since.
+
+        Raises:
+            StaleStageError: the input `name` is not the one this stage was made from.
+        """
+        if self.inputs[name] != current.input_key():
+            raise StaleStageError(
+                f"{name}/ was made anew after the {self.stage} stage used it; "
+                f"run the {self.stage} stage again (`ipt run` does all that is needed)",
+                fields=[f"inputs.{name}"],
+            )
+
 
 class StageFolder:
     """An open stage folder; made by `open_stage`."""
@@ -132,9 +145,24 @@ class StageFolder:
         """Path of a file of this stage."""
         return storage.join(self.folder, name)
 
-    def close(self) -> Manifest:
-        """Write the manifest over all committed parts and remove what killed runs left behind."""
-        commits = self.committed().values()
+    def is_committed(self, part: str) -> bool:
+        """Whether a part is committed, by one look at its sidecar."""
+        return storage.exists(self.uri(part + _SIDECAR_SUFFIX))
+
+    def close(self, expected_parts: Collection[str] | None = None) -> Manifest:
+        """Write the manifest over all committed parts and remove what killed runs left behind.
+
+        Raises:
+            InputError: a part of `expected_parts` is not committed.
+        """
+        committed = self.committed()
+        missing = sorted(set(expected_parts or ()) - committed.keys())
+        if missing:
+            raise InputError(
+                f"{self.folder}: {len(missing)} parts are not committed, {missing[0]} the first; "
+                f"the folder must be on storage that all workers share; run again to go on"
+            )
+        commits = committed.values()
         dropped: Counter[str] = Counter()
         counts: Counter[str] = Counter()
         for commit in commits:
@@ -182,12 +210,20 @@ def open_stage(
         instance=uuid.uuid4().hex[:12],
     )
     stage_file = storage.join(folder, STAGE_FILE)
-    if not storage.exists(stage_file):
-        storage.write_atomic(stage_file, wanted.model_dump_json(indent=1).encode())
-        return StageFolder(folder, wanted)
-    found = StageIdentity.model_validate_json(storage.read_bytes(stage_file))
-    require_same(folder, found, wanted)
-    return StageFolder(folder, found)
+    found = find_identity(folder)
+    if found is None and _has_work(folder):
+        raise InputError(
+            f"{folder} holds parts but no {STAGE_FILE} that says whose they are, as after a "
+            f"removal that was cut off; remove {folder}"
+        )
+    if found is not None:
+        if found.fingerprint() == wanted.fingerprint():
+            return StageFolder(folder, found)
+        if _has_work(folder):
+            require_same(folder, found, wanted)
+        # A start that failed before its first part binds nobody.
+    storage.write_atomic(stage_file, wanted.model_dump_json(indent=1).encode())
+    return StageFolder(folder, wanted)
 
 
 def require_same(folder: str, found: StageIdentity, wanted: StageIdentity) -> None:
@@ -221,8 +257,7 @@ def read_commits(folder: str) -> dict[str, PartCommit]:
     commits = {}
     for name in storage.list_files(folder):
         if _is_sidecar(name):
-            data = storage.read_bytes(storage.join(folder, name))
-            commit = PartCommit.model_validate_json(data)
+            commit = _parse(PartCommit, storage.join(folder, name))
             commits[commit.part] = commit
     return commits
 
@@ -252,10 +287,7 @@ def find_manifest(folder: str) -> Manifest | None:
     uri = storage.join(folder, MANIFEST_FILE)
     if not storage.exists(uri):
         return None
-    try:
-        return Manifest.model_validate_json(storage.read_bytes(uri))
-    except ValueError as error:
-        raise InputError(f"{uri} is no manifest of ours: {error}") from error
+    return _parse(Manifest, uri)
 
 
 def find_identity(folder: str) -> StageIdentity | None:
@@ -263,9 +295,31 @@ def find_identity(folder: str) -> StageIdentity | None:
     uri = storage.join(folder, STAGE_FILE)
     if not storage.exists(uri):
         return None
-    return StageIdentity.model_validate_json(storage.read_bytes(uri))
+    return _parse(StageIdentity, uri)
+
+
+def _parse(kind: type[ConfigT], uri: str) -> ConfigT:
+    try:
+        return kind.model_validate_json(storage.read_bytes(uri))
+    except ValueError as error:
+        first_line = str(error).splitlines()[0]
+        raise InputError(
+            f"{uri} cannot be read as a {kind.__name__} of contract version {CONTRACT_VERSION}: "
+            f"{first_line}; write the stage anew"
+        ) from error
+
+
+def _has_work(folder: str) -> bool:
+    """Whether a folder holds a manifest, a committed part or a complete checkpoint."""
+    names = storage.list_files(folder)
+    return any(_is_sidecar(name) or _is_marker(name) or name == MANIFEST_FILE for name in names)
 
 
 def _is_sidecar(name: str) -> bool:
     basename = name.rpartition("/")[2]
     return basename.startswith("part-") and basename.endswith(_SIDECAR_SUFFIX)
+
+
+def _is_marker(name: str) -> bool:
+    basename = name.rpartition("/")[2]
+    return basename.startswith("step-") and basename.endswith(_SIDECAR_SUFFIX)

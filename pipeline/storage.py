@@ -102,6 +102,12 @@ def size_of(uri: str) -> int:
     return int(filesystem.size(path))
 
 
+def sha256_of(uri: str) -> str:
+    """Sha256 of a file's content, in hex."""
+    with open_read(uri) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
 def list_files(folder: str) -> list[str]:
     """Sorted paths of all files below `folder`, relative to it; none if there is no folder."""
     filesystem, root = fsspec.core.url_to_fs(folder)
@@ -121,8 +127,13 @@ def remove_file(uri: str) -> None:
 def remove_tree(folder: str) -> None:
     """Remove a folder with everything in it, if it is there."""
     filesystem, path = fsspec.core.url_to_fs(folder)
-    if filesystem.exists(path):
-        filesystem.rm(path, recursive=True)
+    if not filesystem.exists(path):
+        return
+    if is_local(folder):  # renamed first: a kill in the middle leaves no half of it behind
+        doomed = f"{path.rstrip('/')}{_PARTIAL_MARK}removed-{uuid.uuid4().hex[:8]}"
+        os.replace(path, doomed)
+        path = doomed
+    filesystem.rm(path, recursive=True)
 
 
 def is_partial(name: str) -> bool:

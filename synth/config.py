@@ -87,4 +87,4 @@ class SynthConfig(StrictConfig):
     def content_fields(self) -> dict[str, Any]:
         """The settings that decide what is written, as opposed to how fast."""
         fields = self.model_dump(exclude={"engine", "workers"})
-        return fields | {"engine": self.engine.kind}
+        return fields | {"engine": self.engine.kind, "dtype": self.engine.dtype}

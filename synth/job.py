@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from pipeline.cluster import ray_session
+from pipeline.cluster import explained_errors, ray_session
 from pipeline.errors import InputError
 from pipeline.pretrained import resolve_model
 from pipeline.progress import StageProgress
@@ -60,9 +60,9 @@ def run_synth(
         make_protocol(config, load_synthesizer_tokenizer(config))
         if config.engine.kind != "fake":
             resolve_model(config.model)
-        with ray_session(log_folder):
+        with ray_session(log_folder), explained_errors("synth", log_folder):
             _write_parts(config, documents_folder, stage, todo)
-    return stage.close()
+    return stage.close(expected_parts=read_commits(documents_folder).keys())
 
 
 def _find_todo(documents_folder: str, stage: StageFolder) -> _Todo:
@@ -166,7 +166,7 @@ def _provenance(config: SynthConfig) -> dict[str, str]:
         "sampling": (
             f"temperature={config.temperature} top_p={config.top_p} "
             f"repetition_penalty={config.repetition_penalty} "
-            f"max_new_tokens={config.max_new_tokens}"
+            f"max_new_tokens={config.max_new_tokens} dtype={config.engine.dtype}"
         ),
         "code_version": metadata.version("instruct-pretrain"),
     }

@@ -44,10 +44,12 @@ def structure_pair(question: str, answer: str) -> Pair | str:
     if steps:
         question = question.removesuffix(_STEP_BY_STEP)
         reasoning, mark, answer = answer.rpartition(_THEREFORE)
-        answer = answer.strip().removesuffix(".")
+        answer = answer.strip()
         if not (mark and reasoning.strip() and answer):
             return "incomplete_reasoning"
     question, options = _split_options(question)
+    if answer not in options and answer.removesuffix(".") in options:
+        answer = answer.removesuffix(".")  # the sentence's period, not the option's
     if options and answer not in options:
         return "answer_not_among_options"
     if not question:

@@ -73,7 +73,9 @@ class TunedProtocol:
         return wire.format_pairs(pairs)
 
     def _encode(self, text: str) -> list[int]:
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(
+            self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        )
 
 
 class ChatProtocol:

@@ -73,6 +73,8 @@ class SynthWorker:
             self._engine.shutdown()
 
     async def _write_part(self, part: str) -> int:
+        if self._stage.is_committed(part):  # Ray retried a task whose work was done
+            return 0
         name = f"{part}.jsonl.zst"
         documents = [
             document

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.config import StrictConfig
+from pipeline.errors import InputError
 
 
 class ModelConfig(StrictConfig):
@@ -81,20 +82,27 @@ class TrainConfig(StrictConfig):
 
     def content_fields(self) -> dict[str, Any]:
         """The settings that decide the weights, as opposed to speed and reporting."""
-        runtime = {"num_ranks", "checkpoint_every", "keep_checkpoints", "log_every"}
+        runtime = {
+            "num_ranks",
+            "micro_rows",
+            "activation_checkpointing",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "log_every",
+        }
         return self.model_dump(exclude=runtime)
 
     def accumulation_steps(self, num_ranks: int) -> int:
         """Micro-batches of a step on each rank.
 
         Raises:
-            ValueError: the batch does not divide; names the nearest sizes that do.
+            InputError: the batch does not divide; names the nearest sizes that do.
         """
         unit = self.micro_rows * num_ranks
         if self.rows_per_batch % unit:
             below = self.rows_per_batch // unit * unit
             nearest = " or ".join(str(size) for size in (below, below + unit) if size)
-            raise ValueError(
+            raise InputError(
                 f"train.rows_per_batch ({self.rows_per_batch}) must be a multiple of {unit} "
                 f"(micro_rows {self.micro_rows} x ranks {num_ranks}); try {nearest}"
             )
@@ -114,7 +122,7 @@ def deepspeed_config(config: TrainConfig, num_ranks: int) -> dict[str, Any]:
     """The dict that `deepspeed.initialize` takes; never written by hand.
 
     Raises:
-        ValueError: the batch does not divide over the ranks.
+        InputError: the batch does not divide over the ranks.
     """
     return {
         "train_batch_size": config.rows_per_batch,
@@ -122,6 +130,8 @@ def deepspeed_config(config: TrainConfig, num_ranks: int) -> dict[str, Any]:
         "gradient_accumulation_steps": config.accumulation_steps(num_ranks),
         "gradient_clipping": config.optimizer.clip_norm,
         "bf16": {"enabled": config.precision == "bf16"},
+        "data_types": {"grad_accum_dtype": "fp32"},
+        "communication_data_type": "fp32",
         "zero_optimization": {
             "stage": config.zero_stage,
             "overlap_comm": False,

@@ -27,7 +27,11 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     exported, rows = read_manifest(folder.hf), read_manifest(folder.rows)
+    trained = read_manifest(folder.train)
+    trained.require_input("rows", rows)
+    exported.require_input("train", trained)
     stage = open_stage(folder.eval, "eval", config.model_dump(), {"hf": exported.input_key()})
+    use_mask = bool(trained.config["document_mask"])
     if done := stage.finished():
         return done
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -41,7 +45,7 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
     num_done = 0
     with StageProgress("eval", "rows", num_rows) as progress:
         for name, source in sources.items():
-            for start, end, batch_losses in _evaluate(model, source, config.max_rows):
+            for start, end, batch_losses in _evaluate(model, source, config.max_rows, use_mask):
                 losses.setdefault(name, []).append(batch_losses)
                 num_done += end - start
                 progress.update(num_done, source=name)
@@ -59,7 +63,7 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
 
 
 @torch.inference_mode()
-def _evaluate(model: Any, source: RowSource, max_rows: int) -> Any:
+def _evaluate(model: Any, source: RowSource, max_rows: int, use_mask: bool) -> Any:
     """Yield (first row, end row, (loss sum, token count)) over the first `max_rows` rows."""
     locations = [
         (frame, row)
@@ -74,7 +78,8 @@ def _evaluate(model: Any, source: RowSource, max_rows: int) -> Any:
             torch.from_numpy(array).to(model.device)
             for array in (batch.input_ids, batch.labels, batch.positions, batch.segment_ids)
         )
-        loss = float(token_losses(model, ids, labels, positions, segments).double().sum())
+        losses = token_losses(model, ids, labels, positions, segments if use_mask else None)
+        loss = float(losses.double().sum())
         yield start, start + len(chosen), (loss, int((labels != IGNORE_LABEL).sum()))
 
 

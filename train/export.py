@@ -38,9 +38,10 @@ def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolde
     if done := stage.finished():
         return done
     rows = read_manifest(folder.rows)
+    trained.require_input("rows", rows)
     tokenizer_reference = str(rows.config["tokenizer"])
     model = build_model(model_config, tokenizer_reference, seed=0)
-    model.load_state_dict(_read_weights(folder, trained.instance))
+    model.load_state_dict(_read_weights(folder, trained))
     model.to(getattr(torch, config.dtype))
     model.config.use_cache = True
     partial = Path(folder.hf) / f".partial-{uuid.uuid4().hex[:8]}"
@@ -56,14 +57,18 @@ def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolde
     return stage.close()
 
 
-def _read_weights(folder: RunFolder, instance: str) -> dict[str, Any]:
-    """Full fp32 weights of the newest complete checkpoint, for any ZeRO stage."""
+def _read_weights(folder: RunFolder, trained: Manifest) -> dict[str, Any]:
+    """Full weights of the last step's checkpoint, for any ZeRO stage (fp32 from stage 1 on)."""
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-    complete = checkpoint.list_complete(folder.checkpoints, instance)
-    if not complete:
-        raise InputError(f"{folder.checkpoints}: no complete checkpoint of this training run")
-    tag = checkpoint.tag_of(complete[-1].step)
+    complete = checkpoint.list_complete(folder.checkpoints, trained.instance)
+    last_step = trained.counts["steps"]
+    if not complete or complete[-1].step != last_step:
+        raise InputError(
+            f"{folder.checkpoints}: the checkpoint of the last step ({last_step}) is gone; "
+            f"remove {folder.train} and train again"
+        )
+    tag = checkpoint.tag_of(last_step)
     if list((Path(folder.checkpoints) / tag).glob("*zero_pp_rank_*")):
         with contextlib.redirect_stdout(io.StringIO()):  # it narrates each file it reads
             weights = get_fp32_state_dict_from_zero_checkpoint(folder.checkpoints, tag=tag)

@@ -35,9 +35,15 @@ def build_model(config: ModelConfig, tokenizer_reference: str, seed: int) -> Any
         "trust_remote_code": config.trust_remote_code,
     }
     if config.init_from:
-        model = AutoModelForCausalLM.from_pretrained(
-            resolve_model(config.init_from), dtype=torch.float32, **options
-        )
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                resolve_model(config.init_from), dtype=torch.float32, **options
+            )
+        except OSError as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"train.model.init_from = {config.init_from!r} cannot be loaded: {first_line}"
+            ) from error
     else:
         shape = {
             "vocab_size": len(tokenizer),

@@ -34,7 +34,7 @@ from pipeline.errors import InputError
 from pipeline.loader import IGNORE_LABEL, Batch, Loader, RowSource
 from pipeline.mixture import MixtureConfig, make_mixture
 from pipeline.pack import TRAIN, row_sources
-from pipeline.process import die_with_parent
+from pipeline.process import EXIT_STOPPED, WatchedProcess, die_with_parent
 from pipeline.run_folder import RunConfig, RunFolder
 from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_manifest
 from train import checkpoint
@@ -43,9 +43,8 @@ from train.identity import open_train_stage
 from train.metrics import ConsoleLine, MetricsLog
 from train.model import build_model, token_losses
 
-EXIT_BAD_INPUT, EXIT_STOPPED = 2, 75
-_LOCK_WAIT_S = 60.0
-_NOT_DECAYED = ("norm", "bias")
+EXIT_BAD_INPUT = 2
+_LOCK_WAIT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -139,24 +138,29 @@ class Trainer:
                     1,
                     self.config.num_steps,
                 ):
-                    print(console.format(metrics), flush=True)
+                    _say(console.format(metrics))
             is_stopped = stop.agreed(self.device)
             is_last = self.step == self.config.num_steps
             if is_last or is_stopped or self.step % self.config.checkpoint_every == 0:
                 self.save()
             if is_stopped and not is_last:
                 if self.rank == 0:
-                    print(f"stopped after step {self.step}, saved; run again to go on", flush=True)
+                    _say(f"stopped after step {self.step}, saved; run again to go on")
                 return EXIT_STOPPED
         return 0
 
     def train_step(self) -> dict[str, Any]:
         """One optimizer step; returns its metrics (complete on every rank)."""
         started = time.monotonic()
-        batches = [self._micro_batch(micro) for micro in range(self.accumulation)]
+        config = self.config
+        batches = list(
+            self.loader.rank_batches(
+                self.step, config.rows_per_batch, config.micro_rows, self.rank, self.num_ranks
+            )
+        )
         data_wait_s = time.monotonic() - started
         num_tokens = self._sum_over_ranks(_tokens_by_source(batches, len(self.sources)))
-        lr = learning_rate(self.config.optimizer, self.step, self.config.num_steps)
+        lr = learning_rate(config.optimizer, self.step, config.num_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         loss_sums = torch.zeros(len(self.sources), dtype=torch.float64)
@@ -195,14 +199,8 @@ class Trainer:
             )
         checkpoint.load(self.engine, self.folder.checkpoints, newest)
         if self.rank == 0:
-            print(f"resumed from step {newest.step}", flush=True)
+            _say(f"resumed from step {newest.step}")
         return newest.step
-
-    def _micro_batch(self, micro: int) -> Batch:
-        """This rank's rows of one micro-batch of the present step."""
-        per_rank = self.accumulation * self.config.micro_rows
-        first = self.step * self.config.rows_per_batch + self.rank * per_rank
-        return self.loader.rows(first + micro * self.config.micro_rows, self.config.micro_rows)
 
     def _forward_backward(self, batch: Batch, global_tokens: float) -> torch.Tensor:
         """Accumulate gradients; returns the loss summed by source, (num_sources,) fp64."""
@@ -260,10 +258,11 @@ class Trainer:
 
 
 class _StopRequest:
-    """SIGTERM to any rank stops all of them after the same step."""
+    """SIGTERM to any rank, or the end of `ipt`, stops all ranks after the same step."""
 
     def __init__(self) -> None:
         self._is_requested = False
+        self._parent = WatchedProcess()
         signal.signal(signal.SIGTERM, self._note)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher turns Ctrl-C into SIGTERM
 
@@ -271,16 +270,24 @@ class _StopRequest:
         self._is_requested = True
 
     def agreed(self, device: torch.device) -> bool:
-        flag = torch.tensor(float(self._is_requested), device=device)
+        flag = torch.tensor(float(self._is_requested or self._parent.has_ended()), device=device)
         torch.distributed.all_reduce(flag)
         return bool(flag.item())
 
 
+def _say(line: str) -> None:
+    """Print a line; when nobody reads any more, go on in silence, to save what there is."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def _make_optimizer(model: Any, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW; matrices decay, norms and biases do not."""
-    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    decayed = [weight for name, weight in named if not any(mark in name for mark in _NOT_DECAYED)]
-    others = [weight for name, weight in named if any(mark in name for mark in _NOT_DECAYED)]
+    """AdamW; matrices decay, norms and biases (vectors) do not."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    decayed = [weight for weight in weights if weight.ndim >= 2]
+    others = [weight for weight in weights if weight.ndim < 2]
     settings = config.optimizer
     return torch.optim.AdamW(
         [
@@ -373,7 +380,7 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("MASTER_PORT", "29500")
     try:
         return run(load_sections(parsed.config, parsed.overrides))
-    except ValueError as error:
+    except InputError as error:
         if os.environ["RANK"] == "0":
             print(f"error: {error}", file=sys.stderr, flush=True)
         return EXIT_BAD_INPUT

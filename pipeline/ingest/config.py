@@ -1,6 +1,8 @@
 """Settings of the ingest stage."""
 
-from pydantic import Field, model_validator
+import string
+
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config import StrictConfig
 
@@ -14,6 +16,8 @@ class DatasetConfig(StrictConfig):
     """Configuration of the data set."""
     split: str = "train"
     """Split to stream."""
+    revision: str = ""
+    """Branch, tag or commit of a hub data set; empty: its default, which may move."""
     data_files: tuple[str, ...] = ()
     """Files for a builder such as `json`."""
 
@@ -26,16 +30,26 @@ class SourceConfig(StrictConfig):
     dataset: DatasetConfig | None = None
     """A data set to stream instead of `inputs`."""
     text_field: str = "text"
-    """Field that holds the text; a `.txt` file has the fields `text` and `id` (its name)."""
+    """Field that holds the text; a `.txt` file has the field `text`."""
     text_template: str = ""
     """Build the text of several fields instead, e.g. `{question} {response}`."""
     id_field: str = "id"
-    """Field that holds the corpus's own id, kept in `meta`; must be unique where present."""
+    """Field that holds the corpus's own id, kept in `meta`; a second record of an id is dropped.
+    Empty: records have no ids of their own."""
     convert_fraction: float = Field(default=1.0, ge=0, le=1)
     """Share of documents that go through synthesis, chosen by a stable hash; the rest stay raw."""
     split_chars: int = Field(default=0, ge=0)
     """Longest passage, in characters; longer texts are split at paragraph or sentence ends.
     0: never."""
+
+    @field_validator("text_template")
+    @classmethod
+    def _plain_fields(cls, template: str) -> str:
+        if template and not template_fields(template):
+            raise ValueError("must name fields in braces, such as {question} {response}")
+        if not all(name.isidentifier() for name in template_fields(template)):
+            raise ValueError("may hold plain field names in braces only, such as {question}")
+        return template
 
     @model_validator(mode="after")
     def _one_origin(self) -> "SourceConfig":
@@ -62,3 +76,12 @@ class IngestConfig(StrictConfig):
             if not name.replace("-", "").replace("_", "").isalnum():
                 raise ValueError(f"source name {name!r} must be letters, digits, - and _ only")
         return self
+
+
+def template_fields(template: str) -> list[str]:
+    """Names of the fields in a text template.
+
+    Raises:
+        ValueError: unbalanced braces.
+    """
+    return [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]

@@ -1,7 +1,7 @@
 """The ingest stage: read inputs in order, clean, identify, deduplicate, commit part by part.
 
-    speeches/*.txt ──records──▶ passages ──new?──▶ documents/sotu/part-00000.jsonl.zst
-                       │                    │       documents/sotu/dropped/part-00000.jsonl.zst
+    speeches/*.txt ──records──▶ passages ──new?──▶ documents/sotu/part-00000000.*
+                       │                    │       documents/dropped/sotu/part-00000000.*
                        └── malformed, ...   └── duplicate_text ──▶ (with file and line)
 
 A part holds about `docs_per_part` documents and ends between two input records. Its sidecar keeps
@@ -16,8 +16,8 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.contracts import CONVERT, RAW, Document, decode_document, document_id, stable_share
-from pipeline.errors import InputError, StaleStageError
-from pipeline.ingest.config import IngestConfig, SourceConfig
+from pipeline.errors import DamagedInputError, InputError
+from pipeline.ingest.config import IngestConfig, SourceConfig, template_fields
 from pipeline.ingest.readers import InputFile, RawRecord, list_inputs, read_records
 from pipeline.ingest.seen import SeenKeys
 from pipeline.ingest.splitting import split_text
@@ -32,27 +32,33 @@ def run_ingest(config: IngestConfig, folder: str) -> Manifest:
     """Turn every source into document parts below `folder`; continue where a killed run stopped.
 
     Raises:
-        InputError: a path that is not there, damaged input, or no usable document at all. Nothing
-            stays committed then, so that the mended input starts afresh.
+        InputError: a path that is not there, or no usable document at all.
+        DamagedInputError: a truncated or corrupt file. Nothing stays committed then, so that the
+            mended input starts afresh.
         StaleStageError: `folder` was written from other inputs or settings.
     """
     inputs = {name: list_inputs(source) for name, source in config.sources.items()}
     stage = open_stage(folder, "ingest", config.model_dump(), _describe_inputs(inputs))
     if done := stage.finished():
         return done
+    sources = [
+        _SourceIngest(name, source, config, inputs[name], stage)
+        for name, source in config.sources.items()
+    ]
+    committed = [source.restore() for source in sources]
     try:
-        for name, source in config.sources.items():
-            _SourceIngest(name, source, config, inputs[name], stage).run()
-        if not any(commit.records_out for commit in stage.committed().values()):
-            raise InputError(
-                "the inputs hold no usable document; look at `text_field` and at the reasons in "
-                f"{_reasons(stage)}"
-            )
-    except StaleStageError:
-        raise
-    except InputError:
+        for source, num_documents in zip(sources, committed, strict=True):
+            source.run(num_documents)
+    except DamagedInputError:
+        # The mended file makes other inputs, for which these parts could not be used.
         storage.remove_tree(folder)
         raise
+    if not any(commit.records_out for commit in stage.committed().values()):
+        reasons = _reasons(stage)
+        storage.remove_tree(folder)
+        raise InputError(
+            f"the inputs hold no usable document; look at `text_field` and the reasons: {reasons}"
+        )
     return stage.close()
 
 
@@ -109,9 +115,8 @@ class _SourceIngest:
         self._seen = SeenKeys()
         self._file_number, self._records_done, self._num_parts = 0, 0, 0
 
-    def run(self) -> None:
-        """Read on from the last commit to the end of the inputs."""
-        num_documents = self._restore()
+    def run(self, num_documents: int) -> None:
+        """Read on from the last commit, after `num_documents`, to the end of the inputs."""
         total_files = len(self._files)
         with StageProgress("ingest", "documents", None, num_documents) as progress:
             records = self._records()
@@ -120,7 +125,7 @@ class _SourceIngest:
                 files = f"{min(self._file_number + 1, total_files)}/{total_files}"
                 progress.update(num_documents, source=self._name, file=files)
 
-    def _restore(self) -> int:
+    def restore(self) -> int:
         """Take up the cursor and the seen keys of committed parts; return their document count."""
         commits = [
             commit
@@ -153,7 +158,7 @@ class _SourceIngest:
 
     def _write_part(self, first: RawRecord, more: Iterator[RawRecord]) -> int:
         """Write and commit one part, beginning with `first`; return its number of documents."""
-        basename = f"part-{self._num_parts:05d}"
+        basename = f"part-{self._num_parts:08d}"
         with contextlib.ExitStack() as shards:
             folder, suffix = self._stage.folder, f"{basename}.jsonl.zst"
             part = _OpenPart(
@@ -192,6 +197,7 @@ class _SourceIngest:
             part.drop(record, reason, str(record.value)[:_EXCERPT_CHARS])
             return
         own_id = record.value.get(self._source.id_field)
+        own_id = None if own_id == "" else own_id
         if own_id is not None and _own_id_key(str(own_id)) in self._seen:
             part.drop(record, "duplicate_id", f"id={own_id} {text}")
             return
@@ -227,20 +233,17 @@ def _own_id_key(own_id: str) -> bytes:
 
 def extract_text(value: dict[str, Any], source: SourceConfig) -> tuple[str, str]:
     """The text of a record, or the reason why it has none: `(text, "")` or `("", reason)`."""
-    if source.text_template:
-        try:
-            text: Any = source.text_template.format_map(value)
-        except KeyError:
+    fields = template_fields(source.text_template) or [source.text_field]
+    for name in fields:
+        if name not in value:
             return "", "missing_text"
-    elif source.text_field not in value:
-        return "", "missing_text"
-    else:
-        text = value[source.text_field]
-    if text is None:
-        return "", "null_text"
-    if not isinstance(text, str):
-        return "", "non_string_text"
-    if not text.strip():
+        if value[name] is None:
+            return "", "null_text"
+        if not isinstance(value[name], str):
+            return "", "non_string_text"
+    template = source.text_template
+    text: str = template.format_map(value) if template else value[source.text_field]
+    if not text.removeprefix("\ufeff").strip():
         return "", "empty_text"
     if "\0" in text:
         return "", "nul_byte"

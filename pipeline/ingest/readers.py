@@ -5,9 +5,10 @@ corpus/*.parquet   ─┼─▶ RawRecord(file, line, value | problem)
 data set stream    ─┘
 """
 
-import posixpath
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import fsspec
@@ -15,7 +16,7 @@ import orjson
 
 from pipeline import storage
 from pipeline.compression import open_decompressed
-from pipeline.errors import InputError
+from pipeline.errors import DamagedInputError, InputError
 from pipeline.ingest.config import SourceConfig
 from pipeline.pretrained import resolve_package_path
 
@@ -55,7 +56,7 @@ def list_inputs(source: SourceConfig) -> list[InputFile]:
         return [InputFile(f"dataset:{source.dataset.path}", 0)]
     files: dict[str, InputFile] = {}
     for pattern in source.inputs:
-        for uri in _expand(resolve_package_path(pattern), pattern):
+        for uri in _expand(_absolute(resolve_package_path(pattern)), pattern):
             files[uri] = InputFile(uri, storage.size_of(uri))
     return [files[uri] for uri in sorted(files)]
 
@@ -72,13 +73,18 @@ def read_records(
         max_bytes: a longer line or text file comes out as the problem `too_long`.
 
     Raises:
-        InputError: damaged compressed data or a damaged Parquet file; names file and offset.
+        DamagedInputError: damaged compressed data or a damaged Parquet file; names file and offset.
     """
     if source.dataset is not None:
         return _read_dataset(source, skip)
     suffix = _format_of(file.uri)
     assert suffix is not None, file
     return _READERS[suffix](file.uri, skip, max_bytes)
+
+
+def _absolute(path: str) -> str:
+    """A local path made absolute, so that one file has one name; any other URI as it is."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def _expand(path: str, shown: str) -> list[str]:
@@ -139,6 +145,8 @@ def _parse_json(uri: str, number: int, content: bytes, *, had_bom: bool) -> RawR
         return RawRecord(uri, number, None, problem, _excerpt(content))
     if not isinstance(value, dict):
         return RawRecord(uri, number, None, "not_an_object", _excerpt(content))
+    if any(isinstance(field, float) for field in value.values()):
+        value = json.loads(content)  # integers beyond 64 bits, which orjson rounds, stay exact
     return RawRecord(uri, number, value, had_bom=had_bom)
 
 
@@ -152,8 +160,7 @@ def _read_text(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
     elif not _is_utf8(content):
         yield RawRecord(uri, 1, None, "invalid_utf8", _excerpt(content))
     else:
-        text = content.removeprefix(_BOM).decode()
-        value = {"text": text, "id": posixpath.basename(uri).removesuffix(".txt")}
+        value = {"text": content.removeprefix(_BOM).decode()}
         yield RawRecord(uri, 1, value, had_bom=content.startswith(_BOM))
 
 
@@ -174,8 +181,8 @@ def _read_parquet(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
                 for line, value in enumerate(batch.to_pylist(), start=first):
                     if line > skip:
                         yield RawRecord(uri, line, value)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise InputError(
+        except pyarrow.ArrowException as error:
+            raise DamagedInputError(
                 f"{uri}: damaged Parquet near byte {file.tell()}, after row {number}: {error}; "
                 f"fetch the file again or leave it out"
             ) from error
@@ -191,10 +198,11 @@ def _read_dataset(source: SourceConfig, skip: int) -> Iterator[RawRecord]:
             chosen.path,
             chosen.name,
             split=chosen.split,
+            revision=chosen.revision or None,
             data_files=list(chosen.data_files) or None,
             streaming=True,
         )
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"dataset {chosen.path!r} cannot be opened: {error}") from error
     for number, value in enumerate(stream.skip(skip), start=skip + 1):
         yield RawRecord(f"dataset:{chosen.path}", number, dict(value))

@@ -69,7 +69,7 @@ def test_text_files_folders_and_globs(tmp_path: Path) -> None:
     (corpus / "ignored.pdf").write_text("no")
     assert ingest(tmp_path / "a", tmp_path / "corpus").records_out == 2
     assert ingest(tmp_path / "b", tmp_path / "corpus" / "*" / "*.txt").records_out == 2
-    assert documents(tmp_path / "a")[0].meta["id"] == "one"
+    assert documents(tmp_path / "a")[0].meta["file"] == "one.txt"
 
 
 def test_a_local_data_set(tmp_path: Path) -> None:
@@ -218,12 +218,38 @@ def test_convert_fraction_is_stable_and_grows(tmp_path: Path) -> None:
 def test_template_joins_fields(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(
         '{"question": "Why?", "response": "So."}\n{"question": "x"}\n'
+        '{"question": "x", "response": null}\n{"question": "x", "response": [1]}\n'
     )
     manifest = ingest(
         tmp_path, tmp_path / "in.jsonl", source={"text_template": "{question} {response}"}
     )
     assert documents(tmp_path)[0].text == "Why? So."
-    assert manifest.dropped == {"missing_text": 1}
+    assert manifest.dropped == {"missing_text": 1, "null_text": 1, "non_string_text": 1}
+
+
+@pytest.mark.parametrize("template", ["{0}", "{}", "{a.b}", "{a[0]}", "{a", "no field"])
+def test_only_plain_fields_in_templates(template: str) -> None:
+    with pytest.raises(ValueError, match=r"field names|name fields|expected|single"):
+        IngestConfig(sources={"s": {"inputs": ["x"], "text_template": template}})
+
+
+def test_ids_that_are_no_ids_or_very_long(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text(
+        '{"id": "", "text": "a"}\n{"id": "", "text": "b"}\n'
+        '{"id": 20240101000000000001, "text": "c"}\n{"id": 20240101000000000002, "text": "d"}\n'
+        '{"text": "\\ufeff"}\n'
+    )
+    manifest = ingest(tmp_path, path)
+    assert [document.text for document in documents(tmp_path)] == ["a", "b", "c", "d"]
+    assert manifest.dropped == {"empty_text": 1}
+
+
+def test_a_file_named_twice_is_read_once(tmp_path: Path, monkeypatch) -> None:
+    write_jsonl(tmp_path / "in.jsonl", "a")
+    monkeypatch.chdir(tmp_path)
+    manifest = ingest(tmp_path, Path("in.jsonl"), tmp_path / "*.jsonl")
+    assert manifest.records_in == 1
 
 
 @given(st.text(alphabet="ab. \n", max_size=300), st.integers(1, 40))

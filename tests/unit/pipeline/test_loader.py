@@ -94,16 +94,20 @@ def loader(tmp_path_factory: pytest.TempPathFactory) -> Loader:
 @pytest.mark.parametrize("num_ranks", [1, 2, 3, 4, 8])
 def test_same_global_batch_on_any_number_of_ranks(loader: Loader, num_ranks: int) -> None:
     for step in (0, 1, 7, 100):
-        whole = loader.rank_batch(step, 24, 0, 1)
-        shares = [loader.rank_batch(step, 24, rank, num_ranks) for rank in range(num_ranks)]
+        [whole] = loader.rank_batches(step, 24, 24, 0, 1)
+        shares = [
+            batch
+            for rank in range(num_ranks)
+            for batch in loader.rank_batches(step, 24, 24 // num_ranks // 3 or 1, rank, num_ranks)
+        ]
         for name in ("input_ids", "labels", "positions", "segment_ids", "source_ids"):
             joined = np.concatenate([getattr(share, name) for share in shares])
             np.testing.assert_array_equal(joined, getattr(whole, name))
 
 
 def test_ranks_must_divide_the_batch(loader: Loader) -> None:
-    with pytest.raises(InputError, match="multiple of the number of ranks"):
-        loader.rank_batch(0, 24, 0, 5)
+    with pytest.raises(InputError, match="multiple of micro_rows x ranks"):
+        next(loader.rank_batches(0, 24, 1, 0, 5))
 
 
 def test_labels_stay_within_documents(loader: Loader) -> None:

@@ -63,6 +63,7 @@ def test_an_uncommitted_part_does_not_count_and_partials_go(tmp_path: Path) -> N
 
 def test_same_identity_goes_on_another_is_refused_by_field(tmp_path: Path) -> None:
     first = open_stage(str(tmp_path), "demo", {"a": 1, "b": {"c": (1, 2)}}, {"docs": "k"})
+    write_part(first, 0, "x")
     again = open_stage(str(tmp_path), "demo", {"a": 1, "b": {"c": (1, 2)}}, {"docs": "k"})
     assert again.identity.instance == first.identity.instance
     with pytest.raises(StaleStageError, match=r"config\.b\.c: the folder has \[1, 2\].* wants 3"):
@@ -70,6 +71,39 @@ def test_same_identity_goes_on_another_is_refused_by_field(tmp_path: Path) -> No
     with pytest.raises(StaleStageError) as caught:
         open_stage(str(tmp_path), "demo", {"a": 1, "b": {"c": [1, 2]}}, {"docs": "other"})
     assert caught.value.fields == ["inputs.docs"]
+
+
+def test_a_start_that_wrote_nothing_binds_nobody(tmp_path: Path) -> None:
+    open_stage(str(tmp_path), "demo", {"model": "typo"}, {})
+    assert open_stage(str(tmp_path), "demo", {"model": "right"}, {}).identity.config == {
+        "model": "right"
+    }
+
+
+def test_parts_whose_owner_is_unknown_are_refused(tmp_path: Path) -> None:
+    stage = open_stage(str(tmp_path), "demo", {"a": 1}, {})
+    write_part(stage, 0, "x")
+    (tmp_path / "stage.json").unlink()
+    with pytest.raises(InputError, match=r"holds parts but no stage\.json"):
+        open_stage(str(tmp_path), "demo", {"a": 2}, {})
+
+
+def test_a_stage_does_not_close_without_its_parts(tmp_path: Path) -> None:
+    stage = open_stage(str(tmp_path), "demo", {}, {})
+    write_part(stage, 0, "x")
+    with pytest.raises(InputError, match="1 parts are not committed, part-00001"):
+        stage.close(expected_parts=["part-00000", "part-00001"])
+
+
+def test_work_on_an_input_made_anew_is_refused(tmp_path: Path) -> None:
+    first = open_stage(str(tmp_path / "docs"), "ingest", {}, {}).close()
+    chains = open_stage(str(tmp_path / "aug"), "synth", {}, {"documents": first.input_key()})
+    manifest = chains.close()
+    manifest.require_input("documents", first)
+    storage.remove_tree(str(tmp_path / "docs"))
+    anew = open_stage(str(tmp_path / "docs"), "ingest", {}, {}).close()
+    with pytest.raises(StaleStageError, match="run the synth stage again"):
+        manifest.require_input("documents", anew)
 
 
 def test_a_truncated_shard_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,10 @@ PAIRS = [
     Pair("How many?", "4", "chain_of_thought", (), "Two and two make four."),
     Pair("Which?", "b", "multiple_choice_cot", ("a", "b"), "Not a, so b."),
 ]
+WITH_PERIODS = [
+    Pair("Which?", "It is b.", "multiple_choice_cot", ("It is a.", "It is b."), "So."),
+    Pair("Why?", "For the U.S.", "chain_of_thought", (), "So."),
+]
 
 
 def test_wire_format_to_the_letter() -> None:
@@ -36,7 +40,7 @@ def test_the_four_formats_to_the_letter() -> None:
     ]
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.kind)
+@pytest.mark.parametrize("pair", PAIRS + WITH_PERIODS, ids=lambda pair: pair.kind)
 def test_each_kind_round_trips(pair: Pair) -> None:
     assert structure_pair(*unstructure_pair(pair)) == pair
 

@@ -22,6 +22,13 @@ def test_tuned_prompt_never_doubles_bos(tokenizer) -> None:
     assert (bos, bos) not in pairwise(ids)
 
 
+def test_marks_inside_a_text_stay_text(tokenizer) -> None:
+    ids = TunedProtocol(tokenizer).encode_prompt((), "struck <s>out</s>")
+    assert ids.count(tokenizer.bos_token_id) == 1
+    assert tokenizer.eos_token_id not in ids
+    assert "struck <s>out</s>" in tokenizer.decode(ids)
+
+
 def test_chat_prompt_holds_earlier_shots_as_turns(tokenizer) -> None:
     prompt = tokenizer.decode(ChatProtocol(tokenizer).encode_prompt(SHOTS[:1], "now"))
     assert prompt.index("text number 0") < prompt.index("Question: q0") < prompt.index("now")
