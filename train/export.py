@@ -58,7 +58,11 @@ def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolde
 
 
 def _read_weights(folder: RunFolder, trained: Manifest) -> dict[str, Any]:
-    """Full weights of the last step's checkpoint, for any ZeRO stage (fp32 from stage 1 on)."""
+    """Full weights of the last step's checkpoint, for any ZeRO stage.
+
+    The fp32 master weights where ZeRO has them in a form its own tool reads, else the weights the
+    model computed with.
+    """
     from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
     complete = checkpoint.list_complete(folder.checkpoints, trained.instance)
@@ -69,7 +73,8 @@ def _read_weights(folder: RunFolder, trained: Manifest) -> dict[str, Any]:
             f"remove {folder.train} and train again"
         )
     tag = checkpoint.tag_of(last_step)
-    if list((Path(folder.checkpoints) / tag).glob("*zero_pp_rank_*")):
+    stage, precision = trained.config["zero_stage"], trained.config["precision"]
+    if stage >= 2 or (stage == 1 and precision == "fp32"):
         with contextlib.redirect_stdout(io.StringIO()):  # it narrates each file it reads
             weights = get_fp32_state_dict_from_zero_checkpoint(folder.checkpoints, tag=tag)
         return dict(weights)

@@ -97,7 +97,7 @@ def _processes_of(run: Path) -> list[str]:
 MANY_STEPS = ("train.num_steps=40", "train.checkpoint_every=1000")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_training_saves_and_goes_on(
     small_run: Callable[[str], Path], tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -129,7 +129,7 @@ def test_a_stopped_training_saves_and_goes_on(
     assert not _processes_of(run)
 
 
-@pytest.mark.parametrize(("zero_stage", "precision"), [(0, "fp32"), (1, "bf16"), (3, "bf16")])
+@pytest.mark.parametrize(("zero_stage", "precision"), [(1, "bf16"), (3, "bf16")])
 def test_every_zero_stage_trains_and_exports(
     small_run: Callable[[str], Path], tmp_path: Path, zero_stage: int, precision: str
 ) -> None:
