@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import model_validator
+
 from pipeline.config import StrictConfig
 from pipeline.ingest.config import IngestConfig
 from pipeline.mixture import MixtureConfig
@@ -30,6 +32,26 @@ class PipelineConfig(StrictConfig):
     """The Hugging Face folder."""
     eval: EvalConfig = EvalConfig()
     """Evaluation of the export."""
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "PipelineConfig":
+        """Find now what would otherwise end the run hours later."""
+        self.train.accumulation_steps(self.train.num_ranks)
+        routes = {
+            f"{name}-{route}"
+            for name, source in self.ingest.sources.items()
+            for route, share in (
+                ("augmented", source.convert_fraction),
+                ("raw", 1 - source.convert_fraction),
+            )
+            if share > 0
+        }
+        if unknown := sorted(self.mixture.weights.keys() - routes):
+            raise ValueError(
+                f"mixture.weights names {', '.join(unknown)}; these sources give rows: "
+                f"{', '.join(sorted(routes))}"
+            )
+        return self
 
     @property
     def folder(self) -> RunFolder:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline.errors import InputError, JobFailedError
 
 _OBJECT_STORE_BYTES = 256 * 2**20
+_SHOWN_LINES = 4
 
 
 @contextlib.contextmanager
@@ -47,11 +48,13 @@ def explained_errors(stage: str, log_folder: str | None) -> Iterator[None]:
         for cause in causes:
             if isinstance(cause, InputError):
                 raise InputError(str(cause)) from error
-        last = causes[-1]
+        last = next((cause for cause in reversed(causes) if str(cause).strip()), error)
+        lines = [line for line in str(last).splitlines() if line.strip()]
+        reason = "\n".join(lines[-_SHOWN_LINES:])
         where = f"; workers' logs: {log_folder}/ray" if log_folder else ""
         raise JobFailedError(
-            f"{stage}: a worker failed: {type(last).__name__}: {last}{where}; "
-            f"what was committed stays, run again to go on"
+            f"{stage}: a worker failed: {type(last).__name__}: {reason}\n"
+            f"what was committed stays, run again to go on{where}"
         ) from error
 
 
@@ -60,7 +63,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     current: BaseException | None = error
     while current is not None:
         yield current
-        current = getattr(current, "cause", None) or current.__cause__
+        current = getattr(current, "cause", None) or current.__cause__ or current.__context__
 
 
 @contextlib.contextmanager
@@ -109,7 +112,7 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors come as exceptions
     try:
         yield
     finally:

@@ -104,9 +104,10 @@ def _parse_toml_value(text: str) -> Any:
 
 def _explain(kind: type[BaseModel], problem: dict[str, Any]) -> str:
     location = [str(part) for part in problem["loc"]]
-    dotted = ".".join(location) or "(top level)"
+    dotted = ".".join(location) or "the sections together"
     if problem["type"] != "extra_forbidden":
-        return f"{dotted} = {problem['input']!r}: {problem['msg']}"
+        found = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
+        return f"{dotted}{found}: {problem['msg']}"
     known = _fields_at(kind, location[:-1])
     near = difflib.get_close_matches(location[-1], known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"

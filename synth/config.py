@@ -12,7 +12,7 @@ class EngineConfig(StrictConfig):
 
     kind: Literal["vllm", "fake"] = "vllm"
     """`vllm`: in-process async engine; `fake`: deterministic text without a model, for drills."""
-    dtype: str = "bfloat16"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
     """Weight and activation type."""
     max_num_seqs: int = Field(default=256, ge=1)
     """Requests the engine batches at once."""

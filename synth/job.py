@@ -59,10 +59,27 @@ def run_synth(
         # Before any worker starts: a wrong model name or protocol is the user's to mend, at once.
         make_protocol(config, load_synthesizer_tokenizer(config))
         if config.engine.kind != "fake":
-            resolve_model(config.model)
+            _check_context(config)
         with ray_session(log_folder), explained_errors("synth", log_folder):
             _write_parts(config, documents_folder, stage, todo)
     return stage.close(expected_parts=read_commits(documents_folder).keys())
+
+
+def _check_context(config: SynthConfig) -> None:
+    """Refuse a context window that the synthesizer does not have."""
+    from transformers import AutoConfig
+
+    model_config = AutoConfig.from_pretrained(
+        resolve_model(config.model),
+        revision=config.revision or None,
+        trust_remote_code=config.trust_remote_code,
+    )
+    longest = getattr(model_config, "max_position_embeddings", None)
+    if longest is not None and config.max_model_len > longest:
+        raise InputError(
+            f"synth.max_model_len ({config.max_model_len}) must be at most {longest}, the context "
+            f"window of {config.model}"
+        )
 
 
 def _find_todo(documents_folder: str, stage: StageFolder) -> _Todo:
