@@ -1,7 +1,7 @@
 """The packing stage: documents and chains become fixed-length rows, per row source, part by part.
 
-    documents/sotu/part-00007  (raw)     ──▶ rows/sotu-raw/{train,heldout}/part-00007.*
-    augmented/sotu/part-00007  (chains)  ──▶ rows/sotu-augmented/{train,heldout}/part-00007.*
+    documents/sotu/part-00000007  (raw)     ──▶ rows/sotu-raw/{train,heldout}/*
+    augmented/sotu/part-00000007  (chains)  ──▶ rows/sotu-augmented/{train,heldout}/*
 
 One input part gives one output part, so the rows do not depend on the number of workers. A stable
 hash of each example's content id sends a small share to `heldout`. An index beside each shard names

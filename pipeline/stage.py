@@ -2,8 +2,8 @@
 
     documents/
       stage.json              written first: who writes here (config, inputs, contract version)
-      sotu/part-00000.jsonl.zst    data, written atomically
-      sotu/part-00000.json         its sidecar, written after the data: the part is committed
+      sotu/part-00000000.jsonl.zst  data, written atomically
+      sotu/part-00000000.json       its sidecar, written after the data: the part is committed
       ...
       manifest.json           written last: the stage is complete
 

@@ -1,6 +1,6 @@
 """The synthesis stage: Ray Data hands document parts to engines, which commit chain parts.
 
-    documents/sotu/part-00042.jsonl.zst ──▶ SynthWorker (one engine) ──▶ augmented/sotu/part-00042.*
+    documents/sotu/part-00000042.* ──▶ SynthWorker (one engine) ──▶ augmented/sotu/part-00000042.*
 
 What a driver does is look which parts are committed and hand out the others; no text passes
 through it or the object store. Killed anywhere, the next start does the same.

@@ -57,7 +57,7 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
     storage.write_atomic(stage.uri(REPORT_FILE), data)
     entry = FileEntry.of(REPORT_FILE, 1, data)
     stage.commit(
-        PartCommit(part="part-00000", files=[entry], records_in=num_rows, records_out=num_rows)
+        PartCommit(part="part-00000000", files=[entry], records_in=num_rows, records_out=num_rows)
     )
     return stage.close()
 

@@ -53,7 +53,7 @@ def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolde
         entries.append(FileEntry.of(file.name, 1, file.read_bytes()))
         os.replace(file, Path(folder.hf) / file.name)
     partial.rmdir()
-    stage.commit(PartCommit(part="part-00000", files=entries, records_in=1, records_out=1))
+    stage.commit(PartCommit(part="part-00000000", files=entries, records_in=1, records_out=1))
     return stage.close()
 
 

@@ -357,7 +357,7 @@ def _close(stage: StageFolder, sections: Sections) -> None:
     entry = FileEntry.of("metrics.jsonl", sections.train.num_steps, metrics)
     stage.commit(
         PartCommit(
-            part="part-00000",
+            part="part-00000000",
             files=[entry],
             records_in=num_rows,
             records_out=num_rows,

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import WORDS
+
 ROOT = Path(__file__).parents[2]
 IPT = [str(Path(sys.executable).with_name("ipt"))]
 NOISE = ("Traceback", "WARNING", "Warning", "ERROR")
@@ -33,23 +35,9 @@ def small_run(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
     def write(name: str) -> Path:
         corpus = tmp_path / "corpus.jsonl"
         choice = random.Random(0)
-        words = [
-            "law",
-            "peace",
-            "war",
-            "treaty",
-            "people",
-            "nation",
-            "bank",
-            "gold",
-            "silver",
-            "senate",
-            "house",
-            "union",
-        ]
         with corpus.open("w") as file:
             for number in range(60):
-                text = " ".join(choice.choices(words, k=choice.randint(5, 60)))
+                text = " ".join(choice.choices(WORDS, k=choice.randint(5, 60)))
                 file.write(json.dumps({"id": number, "text": f"{number} {text}."}) + "\n")
             file.write("{broken\n")
         path = tmp_path / f"{name}.toml"
