@@ -60,6 +60,7 @@ def audit_run(folder: RunFolder) -> AuditResult:
         _check_balance(stage, path, manifest, result)
     if "ingest" in manifests:
         _check_unique(folder.documents, result)
+        _check_ingest(folder.documents, manifests["ingest"], result)
         for part in read_commits(folder.documents):
             _follow_part(folder, part, manifests, result)
         _check_parts(folder, manifests, result)
@@ -110,6 +111,21 @@ def _check_unique(documents: str, result: AuditResult) -> None:
             if key in seen:
                 result.duplicated += 1
             seen.add(key)
+
+
+def _check_ingest(documents: str, manifest: Manifest, result: AuditResult) -> None:
+    """The documents and dropped records that are really there are those the manifest counts."""
+    dropped: Counter[str] = Counter()
+    for entry in manifest.parts:
+        if entry.name.startswith("dropped/"):
+            for line in read_lines(storage.join(documents, entry.name)):
+                dropped[orjson.loads(line)["reason"]] += 1
+    if dropped != Counter(manifest.dropped):
+        result.problems.append("ingest: dropped/ does not hold the records that were counted")
+    if result.documents != manifest.records_out:
+        difference = manifest.records_out - result.documents
+        result.lost += max(0, difference)
+        result.problems.append(f"ingest: {difference} documents fewer than the manifest counts")
 
 
 def _follow_part(

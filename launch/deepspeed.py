@@ -20,7 +20,8 @@ from pipeline.run_folder import RunFolder
 from train.config import TrainConfig
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
-_SHOWN = ("step ", "resumed ", "stopped ", "error: ")
+_ERROR = "error: "
+_SHOWN = ("step ", "resumed ", "stopped ", _ERROR)
 _TAIL_LINES = 15
 
 
@@ -61,6 +62,7 @@ def run_training(
     log_path.parent.mkdir(parents=True, exist_ok=True)
     print(f"train   {shlex.join(command)}", flush=True)
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    shown_errors: set[str] = set()
     with log_path.open("a", encoding="utf-8") as log:
         process = subprocess.Popen(
             command,
@@ -78,8 +80,10 @@ def run_training(
                 log.write(line)
                 log.flush()
                 tail.append(line)
-                if line.startswith(_SHOWN):
+                if line.startswith(_SHOWN) and line not in shown_errors:
                     print(f"train   {line}", end="", flush=True)
+                    if line.startswith(_ERROR):  # every rank meets and says the same one
+                        shown_errors.add(line)
             exit_code = process.wait()
     if exit_code == EXIT_STOPPED:
         raise TrainingStoppedError(exit_code, "training saved and stopped; run again to go on")

@@ -381,8 +381,7 @@ def main(arguments: list[str]) -> int:
     try:
         return run(load_sections(parsed.config, parsed.overrides))
     except InputError as error:
-        if os.environ["RANK"] == "0":
-            print(f"error: {error}", file=sys.stderr, flush=True)
+        print(f"error: {error}", file=sys.stderr, flush=True)
         return EXIT_BAD_INPUT
 
 

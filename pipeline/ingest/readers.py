@@ -88,7 +88,10 @@ def _absolute(path: str) -> str:
 
 
 def _expand(path: str, shown: str) -> list[str]:
-    filesystem, root = fsspec.core.url_to_fs(path)
+    try:
+        filesystem, root = fsspec.core.url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"input {shown!r}: this kind of URI cannot be opened: {error}") from error
     if filesystem.isfile(root):
         if _format_of(root) is None:
             raise InputError(f"input {shown!r}: cannot read this format; {_KNOWN}")

@@ -158,6 +158,12 @@ def test_corrupt_input_is_refused(tmp_path: Path, suffix: str) -> None:
     assert not (tmp_path / "documents").exists()
 
 
+def test_an_unknown_kind_of_uri_is_refused() -> None:
+    config = IngestConfig(sources={"s": {"inputs": ["nosuch://bucket/x.jsonl"]}})
+    with pytest.raises(InputError, match="cannot be opened"):
+        run_ingest(config, "memory://never")
+
+
 @pytest.mark.parametrize("name", ["absent.jsonl", "absent/*.jsonl", "notes.pdf", "empty_folder"])
 def test_unusable_paths_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.pdf").write_text("x")
