@@ -1,6 +1,6 @@
 """`ipt audit`: prove from the shards themselves that no document was lost or used twice.
 
-    input records ──ingest──▶ documents ──synth──▶ shots ──pack──▶ rows ──train──▶ steps
+    input records ──ingest──▶ documents ──synth, filter──▶ shots ──pack──▶ rows ──train──▶ steps
                      │ dropped
 
 Every document id is followed from its part through its chain into the index of the rows. Memory
@@ -45,6 +45,7 @@ def audit_run(folder: RunFolder) -> AuditResult:
     stages = {
         "ingest": folder.documents,
         "synth": folder.augmented,
+        "filter": folder.filtered,
         "pack": folder.rows,
         "train": folder.train,
         "export": folder.hf,
@@ -72,9 +73,10 @@ def audit_run(folder: RunFolder) -> AuditResult:
 def _check_parts(folder: RunFolder, manifests: dict[str, Manifest], result: AuditResult) -> None:
     """No stage holds a part that its input does not have."""
     known = set(read_commits(folder.documents))
-    if "synth" in manifests:
-        for part in sorted(set(read_commits(folder.augmented)) - known):
-            result.problems.append(f"synth {part}: documents has no such part")
+    for stage, path in (("synth", folder.augmented), ("filter", folder.filtered)):
+        if stage in manifests:
+            for part in sorted(set(read_commits(path)) - known):
+                result.problems.append(f"{stage} {part}: documents has no such part")
     if "pack" in manifests:
         for part in read_commits(folder.rows):
             source, _, basename = part.partition("/")
@@ -138,9 +140,9 @@ def _follow_part(
         document = decode_document(line)
         (converted if document.is_converted else raw)[document.id] += 1
     source, _, basename = part.partition("/")
-    if "synth" in manifests:
-        shots = Counter(_shot_ids(folder, part))
-        _compare(f"synth {part}", converted, shots, result)
+    for stage, path in (("synth", folder.augmented), ("filter", folder.filtered)):
+        if stage in manifests:
+            _compare(f"{stage} {part}", converted, Counter(_shot_ids(path, part)), result)
     if "pack" in manifests:
         packed_raw = Counter(_packed_ids(folder, f"{source}-raw", basename))
         _compare(f"pack {source}-raw/{basename}", raw, packed_raw, result)
@@ -148,8 +150,8 @@ def _follow_part(
         _compare(f"pack {source}-augmented/{basename}", converted, packed, result)
 
 
-def _shot_ids(folder: RunFolder, part: str) -> Iterator[str]:
-    for line in read_lines(storage.join(folder.augmented, f"{part}.jsonl.zst")):
+def _shot_ids(folder: str, part: str) -> Iterator[str]:
+    for line in read_lines(storage.join(folder, f"{part}.jsonl.zst")):
         for shot in decode_chain(line).shots:
             yield shot.doc_id
 

@@ -142,6 +142,13 @@ def synth(config: Config, overrides: Overrides = None, dry_run: DryRun = False) 
     _run_stage("synth", config, overrides, dry_run=dry_run)
 
 
+@app.command(name="filter", epilog="Example: ipt filter my.toml filter.corpus_dedup.threshold=0.7")
+@_reports_errors
+def filter_pairs(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Drop near duplicates across the corpus, overlap with evaluation sets, low-scored pairs."""
+    _run_stage("filter", config, overrides, dry_run=dry_run)
+
+
 @app.command(epilog="Example: ipt pack my.toml pack.seq_len=4096")
 @_reports_errors
 def pack(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
@@ -241,6 +248,34 @@ def render(
         return
     count = render_run(folder, output, template_seed, with_raw=with_raw)
     print(f"{output}: {count:,} records")
+
+
+@app.command(epilog="Example: ipt report runs/mine --baseline runs/quickstart")
+@_reports_errors
+def report(
+    run: Run,
+    overrides: Overrides = None,
+    baseline: Annotated[str, typer.Option(metavar="RUN", help="Another run to compare with.")] = "",
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="File to write; report.html of the run if none.")
+    ] = "",
+    max_documents: Annotated[
+        int, typer.Option(help="Most documents to read of each run for corpus metrics.")
+    ] = 20_000,
+    dry_run: DryRun = False,
+) -> None:
+    """Write one HTML page about a run: what was dropped, pairs, diversity, losses, examples."""
+    from launch.report.page import write_report
+
+    folder = _run_folder(run, overrides)
+    other = _run_folder(baseline, None) if baseline else None
+    target = output or folder.page
+    if dry_run:
+        against = f" and {other.root}" if other else ""
+        print(f"would read {folder.root}{against} and write {target}")
+        return
+    write_report(folder, target, other, max_documents)
+    print(f"report: {target}")
 
 
 @app.command(epilog="Example: ipt audit runs/quickstart")

@@ -9,7 +9,7 @@ from pipeline.ingest.config import IngestConfig
 from pipeline.mixture import MixtureConfig
 from pipeline.pack import PackConfig
 from pipeline.run_folder import RunConfig, RunFolder
-from synth.config import SynthConfig
+from synth.config import FilterConfig, SynthConfig
 from train.config import EvalConfig, ExportConfig, TrainConfig
 
 
@@ -22,6 +22,8 @@ class PipelineConfig(StrictConfig):
     """Corpora."""
     synth: SynthConfig
     """Synthesizer and workers."""
+    filter: FilterConfig = FilterConfig()
+    """Which pairs survive, over the whole corpus."""
     pack: PackConfig
     """Tokenizer and rows."""
     mixture: MixtureConfig = MixtureConfig()

@@ -42,12 +42,26 @@ def _synth(invocation: Invocation) -> Manifest:
     return run_synth(config.synth, folder.documents, folder.augmented, folder.logs)
 
 
-def _pack(invocation: Invocation) -> Manifest:
-    from pipeline.pack import PackInputs, run_pack
-    from synth.templates import render_chain
+def _filter(invocation: Invocation) -> Manifest:
+    from synth.filtering import run_filter
 
     config, folder = invocation.config, invocation.config.folder
-    inputs = PackInputs(folder.documents, folder.augmented)
+    return run_filter(
+        config.filter,
+        config.ingest.decontamination,
+        folder.documents,
+        folder.augmented,
+        folder.filtered,
+    )
+
+
+def _pack(invocation: Invocation) -> Manifest:
+    from synth.templates.render import render_chain
+
+    from pipeline.pack import PackInputs, run_pack
+
+    config, folder = invocation.config, invocation.config.folder
+    inputs = PackInputs(folder.documents, folder.filtered)
     return run_pack(config.pack, inputs, folder.rows, render_chain, folder.logs)
 
 
@@ -82,6 +96,7 @@ def _eval(invocation: Invocation) -> Manifest:
 STAGES = (
     Stage("ingest", lambda run: run.documents, _ingest),
     Stage("synth", lambda run: run.augmented, _synth),
+    Stage("filter", lambda run: run.filtered, _filter),
     Stage("pack", lambda run: run.rows, _pack),
     Stage("train", lambda run: run.train, _train),
     Stage("export", lambda run: run.hf, _export),
@@ -141,7 +156,7 @@ def describe(manifest: Manifest) -> str:
                 "raw": counts.get("raw", 0),
                 "dropped": sum(manifest.dropped.values()),
             }
-        case "synth":
+        case "synth" | "filter":
             figures = {
                 "documents": manifest.records_out,
                 "pairs": counts.get("pairs", 0),

@@ -1,11 +1,13 @@
 """What `ipt run` says at its end, and what `ipt status` says at any time."""
 
+from collections import Counter
+
 import orjson
 
 from launch.stages import STAGES, describe
 from pipeline import storage
 from pipeline.run_folder import RunFolder
-from pipeline.stage import find_identity, find_manifest, read_commits, read_manifest
+from pipeline.stage import Manifest, find_identity, find_manifest, read_commits, read_manifest
 from train.metrics import read_metrics
 
 
@@ -44,22 +46,20 @@ def summary_lines(folder: RunFolder) -> list[str]:
     """The figures of a complete run and where its results are."""
     ingest = read_manifest(folder.documents)
     synth = read_manifest(folder.augmented)
+    filtered = read_manifest(folder.filtered)
     pack = read_manifest(folder.rows)
     metrics = read_metrics(folder.metrics)
     report = orjson.loads(storage.read_bytes(folder.report))
-    dropped_pairs = {
-        name.removeprefix("pairs_dropped."): count
-        for name, count in synth.counts.items()
-        if name.startswith("pairs_dropped.")
-    }
+    pairs_dropped = counts_below(synth, "pairs_dropped") + counts_below(filtered, "pairs_dropped")
     lines = [
         "",
         "Summary",
         f"  documents        {ingest.records_out:,}"
         f" ({ingest.counts.get('convert', 0):,} converted, {ingest.counts.get('raw', 0):,} raw)",
         f"  dropped          {_by_reason(ingest.dropped)}",
-        f"  pairs            {synth.counts.get('pairs', 0):,}",
-        f"  pairs dropped    {_by_reason(dropped_pairs)}",
+        f"  pairs            {filtered.counts.get('pairs', 0):,}",
+        f"  pairs dropped    {_by_reason(pairs_dropped)}",
+        f"  unreadable       {_by_reason(counts_below(synth, 'fragments_dropped'))}",
         f"  tokens packed    {pack.counts.get('tokens', 0):,}",
         f"  training loss    {metrics[0]['loss']:.3f} at step 1, "
         f"{metrics[-1]['loss']:.3f} at step {metrics[-1]['step']}",
@@ -77,6 +77,17 @@ def summary_lines(folder: RunFolder) -> list[str]:
         f"  sample           {report['sample']['prompt']!r} -> {report['sample']['completion']!r}",
     ]
     return lines
+
+
+def counts_below(manifest: Manifest, prefix: str) -> Counter[str]:
+    """Counts of a stage whose names begin with `prefix` and a dot, by what follows."""
+    return Counter(
+        {
+            name.removeprefix(f"{prefix}."): count
+            for name, count in manifest.counts.items()
+            if name.startswith(f"{prefix}.")
+        }
+    )
 
 
 def _by_reason(dropped: dict[str, int]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 
 PairKind = Literal["free_form", "multiple_choice", "chain_of_thought", "multiple_choice_cot"]
 
@@ -72,11 +72,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One document of a chain, with the pairs written about it (none: it stays raw)."""
+    """One document of a chain, with the pairs written about it (none: it stays raw).
+
+    `provenance` tells how these pairs were asked for: style, hash of the prompt, language.
+    """
 
     doc_id: str
     text: str
     pairs: tuple[Pair, ...]
+    provenance: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,26 @@ class Chain:
     source: str
     shots: tuple[Shot, ...]
     provenance: dict[str, str]
+
+
+SpanRole = Literal["instruction", "response"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters `start` to `end` (exclusive) of a text that are an instruction or a response."""
+
+    start: int
+    end: int
+    role: SpanRole
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedText:
+    """A text as a model reads it, and where its instructions and responses stand, in order."""
+
+    text: str
+    spans: tuple[Span, ...] = ()
 
 
 def encode(record: Any) -> bytes:
@@ -109,6 +133,7 @@ def decode_chain(line: bytes) -> Chain:
             pairs=tuple(
                 Pair(**{**pair, "options": tuple(pair["options"])}) for pair in shot["pairs"]
             ),
+            provenance=shot["provenance"],
         )
         for shot in values["shots"]
     )

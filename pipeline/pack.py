@@ -1,7 +1,7 @@
 """The packing stage: documents and chains become fixed-length rows, per row source, part by part.
 
     documents/sotu/part-00000007  (raw)     ──▶ rows/sotu-raw/{train,heldout}/*
-    augmented/sotu/part-00000007  (chains)  ──▶ rows/sotu-augmented/{train,heldout}/*
+    filtered/sotu/part-00000007   (chains)  ──▶ rows/sotu-augmented/{train,heldout}/*
 
 One input part gives one output part, so the rows do not depend on the number of workers. A stable
 hash of each example's content id sends a small share to `heldout`. An index beside each shard names
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from pipeline.cluster import explained_errors, ray_session
 from pipeline.config import StrictConfig
-from pipeline.contracts import Chain, decode_chain, decode_document, stable_share
+from pipeline.contracts import Chain, RenderedText, decode_chain, decode_document, stable_share
 from pipeline.errors import InputError
 from pipeline.packing import build_rows, plan_rows
 from pipeline.pretrained import load_tokenizer
@@ -38,7 +38,7 @@ from pipeline.stage import (
 TRAIN, HELDOUT = "train", "heldout"
 _ENCODE_BATCH = 256
 
-RenderChain = Callable[[Chain, int], str]
+RenderChain = Callable[[Chain, int], RenderedText]
 
 
 class PackConfig(StrictConfig):
@@ -95,7 +95,7 @@ def run_pack(
 
     Args:
         config: row length, tokenizer, held-out share.
-        inputs: folders of the complete ingest and synthesis stages.
+        inputs: folders of the complete ingest and filter stages.
         folder: folder for the rows.
         render: writes a chain as text; must be importable by name.
         log_folder: local folder for a link to the workers' logs.
@@ -220,7 +220,7 @@ class _PackWorker:
         else:
             for line in read_lines(f"{inputs.augmented}/{name}"):
                 chain = decode_chain(line)
-                text = self._order.render(chain, self._order.config.template_seed)
+                text = self._order.render(chain, self._order.config.template_seed).text
                 yield _Example(chain.id, text, [shot.doc_id for shot in chain.shots])
 
     def _write_split(

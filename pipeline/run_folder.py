@@ -45,6 +45,11 @@ class RunFolder:
         return storage.join(self.root, "augmented")
 
     @property
+    def filtered(self) -> str:
+        """Chains with the pairs that survived the filters."""
+        return storage.join(self.root, "filtered")
+
+    @property
     def rows(self) -> str:
         """Packed rows."""
         return storage.join(self.root, "rows")
@@ -78,6 +83,11 @@ class RunFolder:
     def report(self) -> str:
         """Held-out losses and the sample, as JSON."""
         return storage.join(self.eval, REPORT_FILE)
+
+    @property
+    def page(self) -> str:
+        """The report as a page for people."""
+        return storage.join(self.root, "report.html")
 
     @property
     def logs(self) -> str:

@@ -5,6 +5,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.config import StrictConfig
+from synth.quality.config import ChecksConfig, CorpusDedupConfig
+from synth.rules.config import RulesConfig
 
 
 class EngineConfig(StrictConfig):
@@ -47,15 +49,45 @@ class WorkersConfig(StrictConfig):
         return self
 
 
+class FilterConfig(StrictConfig):
+    """What pairs have to stand over the whole corpus; settings here cost no new synthesis."""
+
+    checks: ChecksConfig | None = None
+    """The checks of synthesis again, with thresholds of their own; none: those verdicts stand."""
+    corpus_dedup: CorpusDedupConfig = CorpusDedupConfig()
+    """Near duplicates across documents."""
+
+    @model_validator(mode="after")
+    def _without_engine(self) -> "FilterConfig":
+        if self.checks is not None and self.checks.round_trip.enabled:
+            raise ValueError("round_trip needs the engine: set it in synth.checks")
+        return self
+
+
 class SynthConfig(StrictConfig):
     """What is asked of the synthesizer, and on what it runs."""
 
-    model: str
-    """Model folder, hub name, `.gguf` file or `package://NAME/FILE.gguf`."""
+    model: str = ""
+    """Model folder, hub name, `.gguf` file or `package://NAME/FILE.gguf`; `rules` needs none."""
     revision: str = ""
     """Branch, tag or commit of a hub model; empty: its default."""
-    protocol: Literal["tuned", "chat"] = "tuned"
-    """`tuned`: the published wire format; `chat`: any instruct model, prompted."""
+    protocol: Literal["tuned", "chat", "rules"] = "tuned"
+    """`tuned`: the published wire format; `chat`: any instruct model, prompted in task styles;
+    `rules`: tasks mined from the text itself, without a model."""
+    styles: dict[str, float] = Field(default_factory=dict)
+    """`chat` only: share of documents by task style; empty: all styles, by the weights in them."""
+    style_folder: str = ""
+    """`chat` only: folder of task styles of your own, beside those in `synth/styles/`."""
+    style_seed: int = 0
+    """`chat` only: seed of the draw of styles."""
+    constrained: bool = True
+    """`chat` only: the engine lets the model write nothing but JSON of the style's schema."""
+    attempts: int = Field(default=1, ge=1, le=16)
+    """Tries a document gets while no pair about it survives; each draws style and sampling anew."""
+    checks: ChecksConfig = ChecksConfig()
+    """What a pair has to stand before it is kept."""
+    rules: RulesConfig = RulesConfig()
+    """`rules` only: what is mined."""
     shots_per_chain: int = Field(default=2, ge=1, le=64)
     """Documents of a chain (the paper's M rounds)."""
     max_new_tokens: int = Field(default=400, ge=8)
@@ -81,6 +113,21 @@ class SynthConfig(StrictConfig):
             raise ValueError(
                 f"max_new_tokens ({self.max_new_tokens}) must be at most half of "
                 f"max_model_len ({self.max_model_len}), or no room is left for the text"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _protocol_has_what_it_needs(self) -> "SynthConfig":
+        if self.protocol != "rules" and not self.model:
+            raise ValueError(f"protocol {self.protocol!r} needs synth.model; only 'rules' has none")
+        if self.protocol == "rules" and self.checks.round_trip.enabled:
+            raise ValueError(
+                "checks.round_trip needs a model, which protocol 'rules' does not have"
+            )
+        if self.attempts > 1 and self.protocol == "tuned" and self.temperature == 0:
+            raise ValueError(
+                f"attempts ({self.attempts}) with temperature 0 would write the same again; "
+                f"set synth.temperature above 0"
             )
         return self
 

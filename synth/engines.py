@@ -1,7 +1,9 @@
 """Inference engines behind one small protocol."""
 
 import asyncio
+import functools
 import hashlib
+import json
 import os
 import random
 import re
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipeline.contracts import Pair
 from pipeline.pretrained import resolve_model
 from synth.config import EngineConfig, SynthConfig
-from synth.protocols import WireProtocol
+from synth.wire import format_pairs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,8 +31,15 @@ class Generation:
 class Engine(Protocol):
     """Turns prompts into continuations, many at a time."""
 
-    async def generate(self, token_ids: list[int]) -> Generation:
-        """Continue one prompt, with the sampling of the stage's config."""
+    async def generate(
+        self, token_ids: list[int], schema: dict[str, Any] | None = None
+    ) -> Generation:
+        """Continue one prompt, with the sampling of the stage's config.
+
+        Args:
+            token_ids: the prompt.
+            schema: JSON schema that the continuation has to follow; None: any text.
+        """
         ...
 
     def shutdown(self) -> None:
@@ -47,7 +56,7 @@ class VllmEngine:
         import torch
         from vllm import SamplingParams
         from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
         from vllm.v1.engine.async_llm import AsyncLLM
 
         options: dict[str, Any] = {}
@@ -68,7 +77,8 @@ class VllmEngine:
             )
         )
         # No per-request seed: it ends the CPU engine, and batching varies the output all the same.
-        self._sampling = SamplingParams(
+        self._sampling = functools.partial(
+            SamplingParams,
             max_tokens=config.max_new_tokens,
             temperature=config.temperature,
             top_p=config.top_p,
@@ -76,11 +86,17 @@ class VllmEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
+        self._constraint = functools.partial(StructuredOutputsParams, disable_any_whitespace=True)
 
-    async def generate(self, token_ids: list[int]) -> Generation:
-        """Continue one prompt."""
+    async def generate(
+        self, token_ids: list[int], schema: dict[str, Any] | None = None
+    ) -> Generation:
+        """Continue one prompt; a schema is compiled to a grammar that masks each step's tokens."""
+        constraint = None if schema is None else self._constraint(json=schema)
         request = self._engine.generate(
-            {"prompt_token_ids": token_ids}, self._sampling, request_id=uuid.uuid4().hex
+            {"prompt_token_ids": token_ids},
+            self._sampling(structured_outputs=constraint),
+            request_id=uuid.uuid4().hex,
         )
         async for output in request:
             final = output.outputs[0]
@@ -94,24 +110,28 @@ class VllmEngine:
 class FakeEngine:
     """Writes pairs about words of the prompt; the same prompt gets the same reply. For drills."""
 
-    def __init__(
-        self, config: SynthConfig, tokenizer: "PreTrainedTokenizerBase", protocol: WireProtocol
-    ) -> None:
-        """Reply in the form that `protocol` understands."""
-        self._tokenizer, self._protocol = tokenizer, protocol
+    def __init__(self, config: SynthConfig, tokenizer: "PreTrainedTokenizerBase") -> None:
+        """Reply in the wire format, or as a schema demands."""
+        self._tokenizer = tokenizer
         self._delay_s = config.engine.fake_delay_s
 
-    async def generate(self, token_ids: list[int]) -> Generation:
+    async def generate(
+        self, token_ids: list[int], schema: dict[str, Any] | None = None
+    ) -> Generation:
         """Pick words of the last text of the prompt; about one reply in twenty holds no pair."""
         await asyncio.sleep(self._delay_s)
         prompt = self._tokenizer.decode(token_ids)
         seed = hashlib.blake2b(prompt.encode(), digest_size=8).digest()
         choice = random.Random(seed)
         words = re.findall(r"[A-Za-z]{4,}", prompt[-1000:]) or ["nothing"]
-        num_pairs = choice.choice([0, *[1, 2, 3, 4] * 5])
-        picked = [choice.choice(words) for _ in range(num_pairs)]
-        pairs = [Pair(f"Does the text speak of {word.lower()}?", word) for word in picked]
-        reply = self._protocol.format_pairs(pairs)
+        if schema is not None:
+            reply = json.dumps(_fill(schema, choice, words))
+        else:
+            num_pairs = choice.choice([0, *[1, 2, 3, 4] * 5])
+            picked = [choice.choice(words) for _ in range(num_pairs)]
+            reply = format_pairs(
+                [Pair(f"Does the text speak of {word.lower()}?", word) for word in picked]
+            )
         ids = self._tokenizer(reply, add_special_tokens=False)["input_ids"]
         return Generation(list(ids), is_finished=True)
 
@@ -119,12 +139,24 @@ class FakeEngine:
         """Nothing to release."""
 
 
-def make_engine(
-    config: SynthConfig, tokenizer: "PreTrainedTokenizerBase", protocol: WireProtocol
-) -> Engine:
+def _fill(schema: dict[str, Any], choice: random.Random, words: list[str]) -> Any:
+    """An instance of a JSON schema of `synth.styles.reply`, its strings made of `words`."""
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return choice.choice(schema["enum"])
+    if schema["type"] == "object":
+        return {name: _fill(part, choice, words) for name, part in schema["properties"].items()}
+    if schema["type"] == "array":
+        items = schema.get("prefixItems") or [schema["items"]] * schema["maxItems"]
+        return [_fill(item, choice, words) for item in items]
+    return " ".join(choice.choices(words, k=4)) + "?"
+
+
+def make_engine(config: SynthConfig, tokenizer: "PreTrainedTokenizerBase") -> Engine:
     """The engine that a config names."""
     if config.engine.kind == "fake":
-        return FakeEngine(config, tokenizer, protocol)
+        return FakeEngine(config, tokenizer)
     return VllmEngine(config)
 
 

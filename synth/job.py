@@ -19,6 +19,7 @@ from pipeline.progress import StageProgress
 from pipeline.stage import Manifest, StageFolder, open_stage, read_commits, read_manifest
 from synth.config import SynthConfig
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
+from synth.styles.library import load_library
 from synth.worker import ProgressBoard, SynthWorker, WorkerOrder
 
 _POLL_INTERVAL_S = 1.0
@@ -50,19 +51,33 @@ def run_synth(
     """
     documents = read_manifest(documents_folder)
     stage = open_stage(
-        folder, "synth", config.content_fields(), {"documents": documents.input_key()}
+        folder, "synth", identity_fields(config), {"documents": documents.input_key()}
     )
     if done := stage.finished():
         return done
     todo = _find_todo(documents_folder, stage)
     if todo.parts:
         # Before any worker starts: a wrong model name or protocol is the user's to mend, at once.
-        make_protocol(config, load_synthesizer_tokenizer(config))
-        if config.engine.kind != "fake":
-            _check_context(config)
+        if config.protocol != "rules":
+            make_protocol(config, load_synthesizer_tokenizer(config))
+            if config.engine.kind != "fake":
+                _check_context(config)
         with ray_session(log_folder), explained_errors("synth", log_folder):
             _write_parts(config, documents_folder, stage, todo)
     return stage.close(expected_parts=read_commits(documents_folder).keys())
+
+
+def identity_fields(config: SynthConfig) -> dict[str, Any]:
+    """The settings that decide what is written, styles by the hash of what they say.
+
+    Raises:
+        InputError: a style that is not there or is none.
+    """
+    fields = config.content_fields()
+    if config.protocol == "chat":
+        fields["styles"] = load_library(config.style_folder, config.styles).fingerprints()
+        del fields["style_folder"]  # where the styles lie is not what they say
+    return fields
 
 
 def _check_context(config: SynthConfig) -> None:
@@ -135,13 +150,14 @@ def _write_parts(
         )
         .iter_rows()
     )
-    _follow(results, board, todo)
+    _follow(results, board, todo, has_engine=config.protocol != "rules")
 
 
-def _follow(results: Iterator[Any], board: Any, todo: _Todo) -> None:
+def _follow(results: Iterator[Any], board: Any, todo: _Todo, *, has_engine: bool) -> None:
     """Drive the job to its end while another thread shows the board."""
     finished = threading.Event()
-    print("synth   starting the engine (about half a minute on a CPU)", flush=True)
+    if has_engine:
+        print("synth   starting the engine (about half a minute on a CPU)", flush=True)
     with StageProgress("synth", "documents", todo.num_documents, todo.num_done) as progress:
         watcher = threading.Thread(
             target=_show_board, args=(board, progress, todo.num_done, finished), daemon=True
@@ -176,6 +192,12 @@ def _show_board(
 
 
 def _provenance(config: SynthConfig) -> dict[str, str]:
+    if config.protocol == "rules":
+        return {
+            "synthesizer": "rules",
+            "wire_format": "rules",
+            "code_version": metadata.version("instruct-pretrain"),
+        }
     return {
         "synthesizer": config.model if config.engine.kind != "fake" else "fake",
         "revision": config.revision,

@@ -2,9 +2,10 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipeline.contracts import Pair
+from pipeline.contracts import Pair, PairKind
 
 _OPTIONS_MARK = "\nOptions:\n"
 _STEP_BY_STEP = "\nLet's think step by step."
@@ -18,9 +19,8 @@ class ParsedPairs:
     pairs: list[Pair] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
-    def add(self, question: str, answer: str) -> None:
-        """Take one question and answer, or count the reason against it."""
-        pair = structure_pair(question.strip(), answer.strip())
+    def take(self, pair: Pair | str) -> None:
+        """Take a pair, or count the reason that stands in its place."""
         if isinstance(pair, str):
             self.dropped[pair] += 1
         elif any(pair.instruction.casefold() == kept.instruction.casefold() for kept in self.pairs):
@@ -48,18 +48,34 @@ def structure_pair(question: str, answer: str) -> Pair | str:
         if not (mark and reasoning.strip() and answer):
             return "incomplete_reasoning"
     question, options = _split_options(question)
-    if answer not in options and answer.removesuffix(".") in options:
-        answer = answer.removesuffix(".")  # the sentence's period, not the option's
-    if options and answer not in options:
-        return "answer_not_among_options"
-    if not question:
+    return make_pair(question, answer, options, reasoning)
+
+
+def make_pair(
+    instruction: str, response: str, options: Sequence[str] = (), reasoning: str = ""
+) -> Pair | str:
+    """A pair of the kind that its parts make it.
+
+    Returns:
+        The pair, or the reason why it is none: `empty_question`, `empty_answer`,
+        `answer_not_among_options`.
+    """
+    instruction, response, reasoning = instruction.strip(), response.strip(), reasoning.strip()
+    choices = tuple(option.strip() for option in options)
+    if not instruction:
         return "empty_question"
-    if options:
-        kind = "multiple_choice_cot" if steps else "multiple_choice"
-        return Pair(question, answer, kind, options, reasoning.strip())  # type: ignore[arg-type]
-    return Pair(
-        question, answer, "chain_of_thought" if steps else "free_form", (), reasoning.strip()
-    )
+    if not response:
+        return "empty_answer"
+    if response not in choices and response.removesuffix(".") in choices:
+        response = response.removesuffix(".")  # the sentence's period, not the option's
+    if choices and response not in choices:
+        return "answer_not_among_options"
+    kind: PairKind
+    if choices:
+        kind = "multiple_choice_cot" if reasoning else "multiple_choice"
+    else:
+        kind = "chain_of_thought" if reasoning else "free_form"
+    return Pair(instruction, response, kind, choices, reasoning)
 
 
 def unstructure_pair(pair: Pair) -> tuple[str, str]:

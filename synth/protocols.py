@@ -1,40 +1,54 @@
 """How a synthesizer is asked and understood: `tuned` (published wire format) and `chat` (prompted).
 
-Both turn (earlier shots, text) into token ids that fit the context window, and the reply into
+Both turn (earlier turns, text) into token ids that fit the context window, and the reply into
 structured pairs.
 """
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from pipeline.contracts import Pair, Shot
+from pipeline.contracts import Pair
 from pipeline.errors import InputError
 from pipeline.pretrained import load_tokenizer
 from synth import chat, wire
 from synth.config import SynthConfig
+from synth.language import detect_language
 from synth.pairs import ParsedPairs
+from synth.styles.library import StyleLibrary, load_library
+from synth.styles.reply import parse_reply
+from synth.styles.spans import choose_spans
+from synth.tasks import Task, Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_SENTENCE_ENDS = ("\n", ". ", "! ", "? ", " ")
+_SENTENCE_ENDS = ("\n", ". ", "! ", "? ", "\u3002", " ")
 
 
 class WireProtocol(Protocol):
     """One way of asking for pairs."""
 
-    def encode_prompt(self, history: Sequence[Shot], text: str) -> list[int]:
-        """Token ids of the prompt for `text` after the shots of `history`."""
+    def plan(self, identity: str, text: str, attempt: int) -> Task:
+        """What to ask about a text; drawn from the stream of its content id and attempt."""
         ...
 
-    def parse(self, output: str, *, is_finished: bool) -> ParsedPairs:
-        """Pairs in a reply; `is_finished` is False when the token limit cut it off."""
+    def encode_prompt(self, history: Sequence[Turn], text: str, task: Task) -> list[int]:
+        """Token ids of the prompt for `text` after the turns of `history`."""
         ...
 
-    def format_pairs(self, pairs: Sequence[Pair]) -> str:
-        """What a perfect synthesizer would reply with."""
+    def parse(self, output: str, task: Task) -> ParsedPairs:
+        """Pairs in a reply."""
+        ...
+
+    def encode_question(self, text: str, pair: Pair) -> list[int]:
+        """Token ids of a prompt that has a pair's question answered again."""
+        ...
+
+    def parse_answer(self, output: str) -> str:
+        """The answer in the reply to `encode_question`."""
         ...
 
 
@@ -54,23 +68,34 @@ class TunedProtocol:
             )
         self._tokenizer = tokenizer
 
-    def encode_prompt(self, history: Sequence[Shot], text: str) -> list[int]:
+    def plan(self, identity: str, text: str, attempt: int) -> Task:
+        """The format has one task only."""
+        del identity, text, attempt
+        return Task()
+
+    def encode_prompt(self, history: Sequence[Turn], text: str, task: Task) -> list[int]:
         """Earlier examples, each closed by EOS, then the current context."""
+        del task
         bos, eos = [self._tokenizer.bos_token_id], [self._tokenizer.eos_token_id]
         ids: list[int] = []
-        for shot in history:
-            example = wire.format_context(shot.text) + wire.format_pairs(shot.pairs)
+        for turn in history:
+            example = wire.format_context(turn.text) + wire.format_pairs(turn.pairs)
             ids += bos + self._encode(example) + eos
         return ids + bos + self._encode(wire.format_context(text))
 
-    def parse(self, output: str, *, is_finished: bool) -> ParsedPairs:
-        """Pairs in a reply; an unfinished one shows in the text itself."""
-        del is_finished
+    def parse(self, output: str, task: Task) -> ParsedPairs:
+        """Pairs in a reply."""
+        del task
         return wire.parse_pairs(output)
 
-    def format_pairs(self, pairs: Sequence[Pair]) -> str:
-        """Pairs in the wire format."""
-        return wire.format_pairs(pairs)
+    def encode_question(self, text: str, pair: Pair) -> list[int]:
+        """The context and the question, up to where the answer begins."""
+        prompt = wire.format_context(text) + wire.format_question(pair)
+        return [self._tokenizer.bos_token_id, *self._encode(prompt)]
+
+    def parse_answer(self, output: str) -> str:
+        """What stands before the pair's end."""
+        return wire.parse_answer(output)
 
     def _encode(self, text: str) -> list[int]:
         return list(
@@ -79,10 +104,12 @@ class TunedProtocol:
 
 
 class ChatProtocol:
-    """Any instruct model through its chat template; see `synth.chat`."""
+    """Any instruct model through its chat template, in task styles; see `synth.chat`."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
-        """Take the synthesizer's tokenizer.
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", library: StyleLibrary, seed: int
+    ) -> None:
+        """Take the synthesizer's tokenizer and the styles to ask in.
 
         Raises:
             InputError: it has no chat template.
@@ -92,25 +119,32 @@ class ChatProtocol:
                 "protocol 'chat' needs a tokenizer with a chat template; "
                 "use protocol 'tuned' for a synthesizer tuned on the wire format"
             )
-        self._tokenizer = tokenizer
+        self._tokenizer, self._library, self._seed = tokenizer, library, seed
 
-    def encode_prompt(self, history: Sequence[Shot], text: str) -> list[int]:
-        """The conversation, earlier shots as earlier turns."""
-        ids = self._tokenizer.apply_chat_template(
-            chat.build_messages(history, text),
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=False,
-        )
-        return list(ids)
+    def plan(self, identity: str, text: str, attempt: int) -> Task:
+        """A style drawn by weight, its answers where it wants them given, the text's language."""
+        stream = random.Random(f"{self._seed}:{identity}:{attempt}")
+        name = self._library.draw(stream)
+        style = self._library.styles[name]
+        spans = choose_spans(text, style.pairs[1], stream) if style.answers == "spans" else ()
+        return Task(name, style, detect_language(text), spans)
 
-    def parse(self, output: str, *, is_finished: bool) -> ParsedPairs:
+    def encode_prompt(self, history: Sequence[Turn], text: str, task: Task) -> list[int]:
+        """The conversation, earlier turns of the chain as earlier turns."""
+        return chat.encode_messages(self._tokenizer, chat.build_messages(history, text, task))
+
+    def parse(self, output: str, task: Task) -> ParsedPairs:
         """Pairs in a reply."""
-        return chat.parse_pairs(output, is_finished=is_finished)
+        assert task.style is not None
+        return parse_reply(output, task.style)
 
-    def format_pairs(self, pairs: Sequence[Pair]) -> str:
-        """Pairs as the chat prompt asks for them."""
-        return chat.format_pairs(pairs)
+    def encode_question(self, text: str, pair: Pair) -> list[int]:
+        """A conversation of one question."""
+        return chat.encode_messages(self._tokenizer, chat.build_question(text, pair))
+
+    def parse_answer(self, output: str) -> str:
+        """The reply as it is."""
+        return output.strip()
 
 
 def load_synthesizer_tokenizer(config: SynthConfig) -> "PreTrainedTokenizerBase":
@@ -126,7 +160,10 @@ def load_synthesizer_tokenizer(config: SynthConfig) -> "PreTrainedTokenizerBase"
 
 def make_protocol(config: SynthConfig, tokenizer: "PreTrainedTokenizerBase") -> WireProtocol:
     """The protocol that a config names."""
-    return TunedProtocol(tokenizer) if config.protocol == "tuned" else ChatProtocol(tokenizer)
+    if config.protocol == "tuned":
+        return TunedProtocol(tokenizer)
+    library = load_library(config.style_folder, config.styles)
+    return ChatProtocol(tokenizer, library, config.style_seed)
 
 
 @dataclass(frozen=True)
@@ -138,37 +175,37 @@ class FittedPrompt:
 
 
 def fit_prompt(
-    protocol: WireProtocol, history: Sequence[Shot], text: str, max_tokens: int
+    protocol: WireProtocol, history: Sequence[Turn], text: str, task: Task, max_tokens: int
 ) -> FittedPrompt:
     """Build a prompt of at most `max_tokens` tokens.
 
-    Earlier shots are left out oldest first; only when none is left the text itself is cut, at a
+    Earlier turns are left out oldest first; only when none is left the text itself is cut, at a
     line or sentence end.
 
     Raises:
         InputError: not even an empty text fits.
     """
     events: Counter[str] = Counter()
-    shots = list(history)
-    while len(ids := protocol.encode_prompt(shots, text)) > max_tokens and shots:
-        shots.pop(0)
+    turns = list(history)
+    while len(ids := protocol.encode_prompt(turns, text, task)) > max_tokens and turns:
+        turns.pop(0)
         events["shots_left_out_of_prompt"] += 1
     if len(ids) > max_tokens:
-        ids = _cut_to_fit(protocol, text, max_tokens)
+        ids = _cut_to_fit(protocol, text, task, max_tokens)
         events["texts_cut_in_prompt"] += 1
     return FittedPrompt(ids, events)
 
 
-def _cut_to_fit(protocol: WireProtocol, text: str, max_tokens: int) -> list[int]:
+def _cut_to_fit(protocol: WireProtocol, text: str, task: Task, max_tokens: int) -> list[int]:
     """Prompt of the longest beginning of `text` that fits, found by bisection over characters."""
     fits, too_long = 0, len(text)
     while too_long - fits > 1:
         middle = (fits + too_long) // 2
-        if len(protocol.encode_prompt((), text[:middle])) <= max_tokens:
+        if len(protocol.encode_prompt((), text[:middle], task)) <= max_tokens:
             fits = middle
         else:
             too_long = middle
-    ids = protocol.encode_prompt((), text[: _last_pause(text[:fits])])
+    ids = protocol.encode_prompt((), text[: _last_pause(text[:fits])], task)
     if len(ids) > max_tokens:
         raise InputError(
             f"the prompt without any text takes {len(ids)} tokens, the budget is {max_tokens}; "

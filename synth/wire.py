@@ -9,7 +9,7 @@ as text here, so that BOS is never doubled.
 from collections.abc import Sequence
 
 from pipeline.contracts import Pair
-from synth.pairs import ParsedPairs, unstructure_pair
+from synth.pairs import ParsedPairs, structure_pair, unstructure_pair
 
 _QUESTION, _ANSWER, _END = "<QUE>", "<ANS>", "</END>"
 
@@ -27,6 +27,17 @@ def format_pairs(pairs: Sequence[Pair]) -> str:
     )
 
 
+def format_question(pair: Pair) -> str:
+    """A pair up to where its answer begins, to have the question answered again."""
+    question, _ = unstructure_pair(pair)
+    return f"{_QUESTION} {question} {_ANSWER}"
+
+
+def parse_answer(output: str) -> str:
+    """What was written after `format_question`."""
+    return output.partition(_END)[0].strip()
+
+
 def parse_pairs(output: str) -> ParsedPairs:
     """Read what the synthesizer wrote about one text. Never raises, whatever the string."""
     parsed = ParsedPairs()
@@ -40,5 +51,6 @@ def parse_pairs(output: str) -> ParsedPairs:
         elif fragment.count(_ANSWER) != 1:
             parsed.dropped["not_one_answer_mark"] += 1
         else:
-            parsed.add(*fragment.removeprefix(_QUESTION).split(_ANSWER))
+            question, answer = fragment.removeprefix(_QUESTION).split(_ANSWER)
+            parsed.take(structure_pair(question.strip(), answer.strip()))
     return parsed

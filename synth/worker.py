@@ -4,13 +4,15 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.contracts import Chain, Document, decode_document
+from pipeline.contracts import Document, decode_document
 from pipeline.shards import read_lines, write_shard
-from pipeline.stage import PartCommit, StageFolder, StageIdentity
-from synth.chains import ChainRunner, Tally
+from pipeline.stage import FileEntry, PartCommit, StageFolder, StageIdentity
+from synth.chains import ChainedPart, ChainRunner
 from synth.config import SynthConfig
 from synth.engines import make_engine
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
+from synth.tally import Tally
+from synth.writing import ModelWriter, PairWriter, RuleWriter
 
 _REPORT_INTERVAL_S = 0.5
 
@@ -57,10 +59,9 @@ class SynthWorker:
         self._order = order
         self._stage = StageFolder(order.stage_folder, StageIdentity(**order.identity))
         config = SynthConfig.model_validate(order.config)
-        tokenizer = load_synthesizer_tokenizer(config)
-        protocol = make_protocol(config, tokenizer)
-        self._engine = make_engine(config, tokenizer, protocol)
-        self._runner = ChainRunner(config, tokenizer, protocol, self._engine, order.provenance)
+        self._runner = ChainRunner(
+            self._make_writer(config), config.shots_per_chain, order.provenance
+        )
 
     async def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Write the parts of one batch (of size 1); returns their names and document counts."""
@@ -71,6 +72,14 @@ class SynthWorker:
         """End the engine's process before the actor goes, so that a good run ends quietly."""
         if self._engine is not None:
             self._engine.shutdown()
+
+    def _make_writer(self, config: SynthConfig) -> PairWriter:
+        if config.protocol == "rules":
+            return RuleWriter(config)
+        tokenizer = load_synthesizer_tokenizer(config)
+        protocol = make_protocol(config, tokenizer)
+        self._engine = make_engine(config, tokenizer)
+        return ModelWriter(config, tokenizer, protocol, self._engine)
 
     async def _write_part(self, part: str) -> int:
         if self._stage.is_committed(part):  # Ray retried a task whose work was done
@@ -83,27 +92,37 @@ class SynthWorker:
         ]
         tally = Tally()
         reporter = _Reporter(self._order.board, part)
-        chains = await self._runner.run(documents, tally, reporter)
+        written = await self._runner.run(documents, tally, reporter)
         reporter.send(tally)
-        self._commit(part, name, documents, chains, tally)
+        self._commit(part, documents, written, tally)
         return len(documents)
 
     def _commit(
-        self, part: str, name: str, documents: list[Document], chains: list[Chain], tally: Tally
+        self, part: str, documents: list[Document], written: ChainedPart, tally: Tally
     ) -> None:
-        num_shots = sum(len(chain.shots) for chain in chains)
-        with write_shard(self._stage.folder, name) as shard:
-            for chain in chains:
-                shard.write(chain)
         self._stage.commit(
             PartCommit(
                 part=part,
-                files=[shard.entry()],
+                files=write_chains(self._stage.folder, part, written),
                 records_in=len(documents),
-                records_out=num_shots,
+                records_out=sum(len(chain.shots) for chain in written.chains),
                 counts=dict(tally.counts),
             )
         )
+
+
+def write_chains(folder: str, part: str, written: ChainedPart) -> list[FileEntry]:
+    """Write a part's chains, and beside them the pairs that were dropped."""
+    entries = []
+    for name, records in (
+        (f"{part}.jsonl.zst", written.chains),
+        (f"dropped/{part}.jsonl.zst", written.dropped),
+    ):
+        with write_shard(folder, name) as shard:
+            for record in records:
+                shard.write(record)
+        entries.append(shard.entry())
+    return entries
 
 
 class _Reporter:

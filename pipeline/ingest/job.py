@@ -2,7 +2,8 @@
 
     speeches/*.txt ──records──▶ passages ──new?──▶ documents/sotu/part-00000000.*
                        │                    │       documents/dropped/sotu/part-00000000.*
-                       └── malformed, ...   └── duplicate_text ──▶ (with file and line)
+                       └── malformed, ...   ├── duplicate_text ──▶ (with file and line)
+                                            └── contaminated   ──▶ (with the evaluation set)
 
 A part holds about `docs_per_part` documents and ends between two input records. Its sidecar keeps
 the cursor (input file, records done), from which a restarted run goes on.
@@ -12,12 +13,14 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline import storage
 from pipeline.contracts import CONVERT, RAW, Document, decode_document, document_id, stable_share
+from pipeline.decontamination.building import load_eval_index
+from pipeline.decontamination.index import EvalIndex
 from pipeline.errors import DamagedInputError, InputError
-from pipeline.ingest.config import IngestConfig, SourceConfig, template_fields
+from pipeline.ingest.config import IngestConfig, SourceConfig
+from pipeline.ingest.extraction import extract
 from pipeline.ingest.readers import InputFile, RawRecord, list_inputs, read_records
 from pipeline.ingest.seen import SeenKeys
 from pipeline.ingest.splitting import split_text
@@ -38,11 +41,17 @@ def run_ingest(config: IngestConfig, folder: str) -> Manifest:
         StaleStageError: `folder` was written from other inputs or settings.
     """
     inputs = {name: list_inputs(source) for name, source in config.sources.items()}
-    stage = open_stage(folder, "ingest", config.model_dump(), _describe_inputs(inputs))
+    eval_index = load_eval_index(config.decontamination)
+    keys = _describe_inputs(inputs)
+    if not eval_index.is_empty:
+        keys["decontamination"] = eval_index.fingerprint()
+    stage = open_stage(folder, "ingest", config.model_dump(), keys)
     if done := stage.finished():
         return done
+    for line in eval_index.describe().splitlines():
+        print(f"ingest  {line}", flush=True)
     sources = [
-        _SourceIngest(name, source, config, inputs[name], stage)
+        _SourceIngest(name, source, config, inputs[name], stage, eval_index)
         for name, source in config.sources.items()
     ]
     committed = [source.restore() for source in sources]
@@ -87,7 +96,7 @@ class _OpenPart:
     reasons: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
 
-    def drop(self, record: RawRecord, reason: str, excerpt: str) -> None:
+    def drop(self, record: RawRecord, reason: str, excerpt: str, **details: str | int) -> None:
         self.reasons[reason] += 1
         self.dropped.write(
             {
@@ -95,6 +104,7 @@ class _OpenPart:
                 "file": record.file,
                 "line": record.line,
                 "excerpt": excerpt[:_EXCERPT_CHARS],
+                **details,
             }
         )
 
@@ -109,9 +119,10 @@ class _SourceIngest:
         config: IngestConfig,
         files: list[InputFile],
         stage: StageFolder,
+        eval_index: EvalIndex,
     ) -> None:
         self._name, self._source, self._config = name, source, config
-        self._files, self._stage = files, stage
+        self._files, self._stage, self._eval_index = files, stage, eval_index
         self._seen = SeenKeys()
         self._file_number, self._records_done, self._num_parts = 0, 0, 0
 
@@ -192,36 +203,46 @@ class _SourceIngest:
         if record.value is None:
             part.drop(record, record.problem, record.excerpt)
             return
-        text, reason = extract_text(record.value, self._source)
-        if reason:
-            part.drop(record, reason, str(record.value)[:_EXCERPT_CHARS])
+        found = extract(record.value, self._source)
+        if isinstance(found, str):
+            part.drop(record, found, str(record.value)[:_EXCERPT_CHARS])
             return
         own_id = record.value.get(self._source.id_field)
         own_id = None if own_id == "" else own_id
         if own_id is not None and _own_id_key(str(own_id)) in self._seen:
-            part.drop(record, "duplicate_id", f"id={own_id} {text}")
+            part.drop(record, "duplicate_id", f"id={own_id} {found.text}")
             return
-        part.counts["repaired_bom"] += record.had_bom or text.startswith("\ufeff")
-        part.counts["repaired_crlf"] += "\r\n" in text
-        text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-        for number, passage in enumerate(split_text(text, self._source.split_chars)):
-            self._take_passage(record, passage, number, own_id, part)
+        part.counts["repaired_bom"] += record.had_bom or found.had_bom
+        part.counts["repaired_crlf"] += found.had_crlf
+        meta = {"file": record.file.rpartition("/")[2], "line": str(record.line)} | found.meta
+        if own_id is not None:
+            meta["id"] = str(own_id)
+        for number, passage in enumerate(split_text(found.text, self._source.split_chars)):
+            if self._source.split_chars:
+                meta = meta | {"passage": str(number)}
+            self._take_passage(record, passage, meta, part)
 
     def _take_passage(
-        self, record: RawRecord, text: str, number: int, own_id: Any, part: _OpenPart
+        self, record: RawRecord, text: str, meta: dict[str, str], part: _OpenPart
     ) -> None:
         identity = document_id(self._name, text)
         if bytes.fromhex(identity) in self._seen:
             part.drop(record, "duplicate_text", text)
             return
+        if overlap := self._eval_index.find(text):
+            part.counts[f"contaminated.{overlap.eval_set}"] += 1
+            part.drop(
+                record,
+                "contaminated",
+                text,
+                set=overlap.eval_set,
+                record_number=overlap.record,
+                ngram=overlap.ngram,
+            )
+            return
         share = stable_share(identity, "convert")
         route = CONVERT if share < self._source.convert_fraction else RAW
-        meta = {"route": route, "file": record.file.rpartition("/")[2], "line": str(record.line)}
-        if own_id is not None:
-            meta["id"] = str(own_id)
-        if self._source.split_chars:
-            meta["passage"] = str(number)
-        document = Document(identity, self._name, text, meta)
+        document = Document(identity, self._name, text, {"route": route} | meta)
         self._remember(document)
         part.documents.write(document)
         part.counts[route] += 1
@@ -229,22 +250,3 @@ class _SourceIngest:
 
 def _own_id_key(own_id: str) -> bytes:
     return b"id:" + own_id.encode("utf-8", errors="surrogatepass")
-
-
-def extract_text(value: dict[str, Any], source: SourceConfig) -> tuple[str, str]:
-    """The text of a record, or the reason why it has none: `(text, "")` or `("", reason)`."""
-    fields = template_fields(source.text_template) or [source.text_field]
-    for name in fields:
-        if name not in value:
-            return "", "missing_text"
-        if value[name] is None:
-            return "", "null_text"
-        if not isinstance(value[name], str):
-            return "", "non_string_text"
-    template = source.text_template
-    text: str = template.format_map(value) if template else value[source.text_field]
-    if not text.removeprefix("\ufeff").strip():
-        return "", "empty_text"
-    if "\0" in text:
-        return "", "nul_byte"
-    return text, ""

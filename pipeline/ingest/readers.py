@@ -18,6 +18,7 @@ from pipeline import storage
 from pipeline.compression import open_decompressed
 from pipeline.errors import DamagedInputError, InputError
 from pipeline.ingest.config import SourceConfig
+from pipeline.ingest.json_arrays import is_json_array, read_json_array
 from pipeline.pretrained import resolve_package_path
 
 _BOM = b"\xef\xbb\xbf"
@@ -98,10 +99,12 @@ def _expand(path: str, shown: str) -> list[str]:
         return [path]
     is_glob = any(character in root for character in "*?[")
     found = filesystem.glob(root) if is_glob else filesystem.find(root)
+    # A .json file among others is mostly a description of them, so it is read when asked for.
+    formats = _READERS.keys() if _format_of(root) in _JSON else _READERS.keys() - _JSON
     readable = [
         str(filesystem.unstrip_protocol(name)) if "://" in path else str(name)
         for name in found
-        if _format_of(name) is not None and filesystem.isfile(name)
+        if _format_of(name) in formats and filesystem.isfile(name)
     ]
     if not readable:
         rule = "nothing readable matches" if is_glob or filesystem.exists(root) else "no such path"
@@ -151,6 +154,20 @@ def _parse_json(uri: str, number: int, content: bytes, *, had_bom: bool) -> RawR
     if any(isinstance(field, float) for field in value.values()):
         value = json.loads(content)  # integers beyond 64 bits, which orjson rounds, stay exact
     return RawRecord(uri, number, value, had_bom=had_bom)
+
+
+def _read_json(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
+    if not is_json_array(uri):
+        yield from _read_jsonl(uri, skip, max_bytes)
+        return
+    for number, (value, size) in enumerate(read_json_array(uri, max_bytes), start=1):
+        if number <= skip:
+            continue
+        if isinstance(value, dict) and size <= max_bytes:
+            yield RawRecord(uri, number, value)
+        else:
+            problem = "too_long" if size > max_bytes else "not_an_object"
+            yield RawRecord(uri, number, None, problem, str(value)[:_EXCERPT_BYTES])
 
 
 def _read_text(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
@@ -205,8 +222,11 @@ def _read_dataset(source: SourceConfig, skip: int) -> Iterator[RawRecord]:
             data_files=list(chosen.data_files) or None,
             streaming=True,
         )
-    except ValueError as error:
-        raise InputError(f"dataset {chosen.path!r} cannot be opened: {error}") from error
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"dataset {chosen.path!r} cannot be opened: {error}; correct its name, split or files, "
+            f"or download it and give its files"
+        ) from error
     for number, value in enumerate(stream.skip(skip), start=skip + 1):
         yield RawRecord(f"dataset:{chosen.path}", number, dict(value))
 
@@ -223,11 +243,13 @@ def _excerpt(content: bytes) -> str:
     return content[:_EXCERPT_BYTES].decode(errors="replace")
 
 
+_JSON = {".json", ".json.gz", ".json.zst"}
 _READERS: dict[str, Callable[[str, int, int], Iterator[RawRecord]]] = {
     ".jsonl": _read_jsonl,
     ".jsonl.gz": _read_jsonl,
     ".jsonl.zst": _read_jsonl,
+    **dict.fromkeys(sorted(_JSON), _read_json),
     ".parquet": _read_parquet,
     ".txt": _read_text,
 }
-_KNOWN = f"readable are {', '.join(_READERS)}, folders and globs of them"
+_KNOWN = f"readable are {', '.join(_READERS)}, folders and globs of them (.json by name only)"

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.deepspeed, pytest.mark.slow]
 SIGNS_OF_WORK = {
     "documents": "documents/made-up/part-*.json",
     "augmented": "augmented/made-up/part-*.json",
+    "filtered": "filtered/made-up/part-*.json",
     "rows": "rows/*/part-*.json",
     "train": "train/checkpoints/step-*.json",
     "hf": "hf/stage.json",
@@ -103,7 +104,7 @@ def test_a_stopped_training_saves_and_goes_on(
 ) -> None:
     config = small_run("stopped")
     run = tmp_path / "stopped"
-    for stage in ("ingest", "synth", "pack"):
+    for stage in ("ingest", "synth", "filter", "pack"):
         run_ipt(stage, str(config), "synth.engine.fake_delay_s=0")
     process = subprocess.Popen(
         [*IPT, "train", str(config), *MANY_STEPS],

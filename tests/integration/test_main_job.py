@@ -15,7 +15,7 @@ from tests.integration.conftest import NOISE, run_ipt
 from train.metrics import read_metrics
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.deepspeed, pytest.mark.slow]
-STAGES = ["ingest", "synth", "pack", "train", "export", "eval"]
+STAGES = ["ingest", "synth", "filter", "pack", "train", "export", "eval"]
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +55,18 @@ def test_a_good_run_is_quiet_and_sums_up(first_output: str) -> None:
 
 
 def test_pairs_are_about_the_documents(first_output: str, folder: Path) -> None:
-    shards = sorted((folder / "augmented" / "sotu").glob("*.jsonl.zst"))
+    shards = sorted((folder / "filtered" / "sotu").glob("*.jsonl.zst"))
     chains = [decode_chain(line) for shard in shards for line in read_lines(str(shard))]
     pairs = [pair for chain in chains for shot in chain.shots for pair in shot.pairs]
     assert len(pairs) >= len(chains)
     assert any(len(chain.shots) == 2 for chain in chains)
     assert all(pair.instruction and pair.response for pair in pairs)
+    shots = [shot for chain in chains for shot in chain.shots if shot.pairs]
+    assert {shot.provenance["style"] for shot in shots} == {"answer_first"}
+    for shot in shots:
+        questions = [pair.instruction.casefold() for pair in shot.pairs]
+        assert len(set(questions)) == len(questions)
+        assert all(pair.response in shot.text for pair in shot.pairs)
 
 
 def test_the_loss_falls(first_output: str, folder: Path) -> None:
@@ -127,6 +133,7 @@ def test_every_kind_of_shard_can_be_inspected(first_output: str, folder: Path) -
     for pattern in (
         "documents/sotu/*.zst",
         "augmented/sotu/*.zst",
+        "filtered/dropped/sotu/*.zst",
         "rows/sotu-raw/train/*.rows.zst",
     ):
         shard = next(folder.glob(pattern))
@@ -176,5 +183,5 @@ def test_removing_a_stage_redoes_it_and_what_follows(
     assert "synth   complete already" in shown
     for stage in ("train", "export", "eval"):
         assert f"{stage:<7} its input was made anew: doing it again" in shown
-    assert shown.count("complete already") == 2
+    assert shown.count("complete already") == 3
     assert run_ipt("audit", str(folder)).stdout.endswith("lost=0 duplicated=0\n")

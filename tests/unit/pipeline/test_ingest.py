@@ -180,12 +180,20 @@ def test_an_input_without_documents_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "documents").exists()
 
 
-def test_resumes_at_any_committed_part(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_checked", [False, True])
+def test_resumes_at_any_committed_part(tmp_path: Path, is_checked: bool) -> None:
     """Cut the folder back to every prefix of its parts; the rest comes out byte for byte."""
-    rows = [{"id": number % 17, "text": f"text {number % 23} " * 3} for number in range(40)]
+    names = [2 * letter for letter in "abcdefghijklmnopqrstuvw"]
+    rows = [{"id": number % 17, "text": f"text {names[number % 23]} " * 3} for number in range(40)]
     path = tmp_path / "in.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    whole = ingest(tmp_path, path, docs_per_part=3, source={"split_chars": 12})
+    settings = {"docs_per_part": 3}
+    if is_checked:
+        settings |= with_quiz(tmp_path, "text ff", "text hh")
+        settings["decontamination"] |= {"min_words": 2}
+    whole = ingest(tmp_path, path, source={"split_chars": 12}, **settings)
+    assert whole.dropped.keys() >= {"duplicate_id", "duplicate_text"}
+    assert whole.dropped.get("contaminated", 0) == (6 if is_checked else 0)
     expected = [(entry.name, entry.sha256) for entry in whole.parts]
     parts = list(read_commits(str(tmp_path / "documents")))
     assert len(parts) > 5
@@ -194,9 +202,9 @@ def test_resumes_at_any_committed_part(tmp_path: Path) -> None:
         (folder / "manifest.json").unlink()
         for part in parts[keep:]:
             (folder / f"{part}.json").unlink()
-        again = ingest(tmp_path, path, docs_per_part=3, source={"split_chars": 12})
+        again = ingest(tmp_path, path, source={"split_chars": 12}, **settings)
         assert [(entry.name, entry.sha256) for entry in again.parts] == expected
-        assert again.dropped == whole.dropped
+        assert (again.dropped, again.counts) == (whole.dropped, whole.counts)
 
 
 def test_another_setting_is_refused_by_name(tmp_path: Path) -> None:
@@ -256,6 +264,100 @@ def test_a_file_named_twice_is_read_once(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     manifest = ingest(tmp_path, Path("in.jsonl"), tmp_path / "*.jsonl")
     assert manifest.records_in == 1
+
+
+def test_an_array_of_records_is_read_like_lines(tmp_path: Path) -> None:
+    rows = [{"text": f"text {number} " + "x" * 50_000, "n": number} for number in range(60)]
+    (tmp_path / "in.json").write_text(json.dumps([*rows, 7], indent=2))
+    manifest = ingest(tmp_path, tmp_path / "in.json", docs_per_part=7)
+    assert [document.text for document in documents(tmp_path)] == [row["text"] for row in rows]
+    assert manifest.dropped == {"not_an_object": 1}
+    assert dropped(tmp_path)[0]["line"] == 61
+
+
+@pytest.mark.parametrize("end", ["", ",", ', {"text": "b', ', {"text" "b"}]', ", 12"])
+def test_a_cut_array_is_refused_and_nothing_stays(tmp_path: Path, end: str) -> None:
+    (tmp_path / "in.json").write_text('[{"text": "a"}' + end)
+    with pytest.raises(InputError, match=r"in\.json: no whole JSON record .* after record 1"):
+        ingest(tmp_path, tmp_path / "in.json", docs_per_part=1)
+    assert not (tmp_path / "documents").exists()
+
+
+def test_an_array_item_beyond_the_limit(tmp_path: Path) -> None:
+    """Dropped like a line while its end can be found, else refused."""
+    (tmp_path / "in.json").write_text(json.dumps([{"text": "x" * 3_000}, {"text": "a"}]))
+    manifest = ingest(tmp_path / "drop", tmp_path / "in.json", max_record_bytes=2000)
+    assert manifest.dropped == {"too_long": 1}
+    (tmp_path / "in.json").write_text(json.dumps([{"text": "x" * 3_000_000}]))
+    with pytest.raises(InputError, match="at most 2000 characters after record 0"):
+        ingest(tmp_path, tmp_path / "in.json", max_record_bytes=2000)
+
+
+def test_json_files_are_read_when_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "info.json").write_text('[{"text": "about the corpus"}]')
+    write_jsonl(tmp_path / "corpus" / "in.jsonl", "a")
+    assert ingest(tmp_path / "folder", tmp_path / "corpus").records_in == 1
+    assert ingest(tmp_path / "glob", tmp_path / "corpus" / "*").records_in == 1
+    assert ingest(tmp_path / "named", tmp_path / "corpus" / "*.json").records_in == 1
+    assert documents(tmp_path / "named")[0].text == "about the corpus"
+
+
+SECRET = "the quick auditor counted forty two silver spoons behind the locked kitchen door at dawn"
+
+
+def with_quiz(tmp_path: Path, *questions: str) -> dict:
+    path = tmp_path / "quiz.jsonl"
+    path.write_text("".join(json.dumps({"question": text}) + "\n" for text in questions))
+    return {"decontamination": {"sets": {"quiz": {"path": str(path)}}}}
+
+
+def test_contaminated_documents_are_dropped_listed_and_counted(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "in.jsonl", "a", f"Before. {SECRET.title()}! After.", "b")
+    manifest = ingest(tmp_path, path, **with_quiz(tmp_path, "no such text in any document", SECRET))
+    assert [document.text for document in documents(tmp_path)] == ["a", "b"]
+    assert manifest.dropped == {"contaminated": 1}
+    assert manifest.counts["contaminated.quiz"] == 1
+    assert manifest.records_in == manifest.records_out + 1 == 3
+    assert dropped(tmp_path) == [
+        {
+            "reason": "contaminated",
+            "file": str(path),
+            "line": 2,
+            "excerpt": f"Before. {SECRET.title()}! After.",
+            "set": "quiz",
+            "record_number": 2,
+            "ngram": " ".join(SECRET.split()[:13]),
+        }
+    ]
+
+
+def test_only_the_contaminated_passage_of_a_long_text_is_dropped(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "in.jsonl", f"{'first ' * 20}\n\n{SECRET}\n\n{'last ' * 20}")
+    settings = with_quiz(tmp_path, SECRET)
+    manifest = ingest(tmp_path, path, source={"split_chars": 125}, **settings)
+    assert [document.text.split()[0] for document in documents(tmp_path)] == ["first", "last"]
+    assert manifest.dropped == {"contaminated": 1}
+
+
+def test_a_changed_evaluation_set_is_noticed(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "in.jsonl", "a")
+    settings = with_quiz(tmp_path, SECRET)
+    ingest(tmp_path, path, **settings)
+    assert ingest(tmp_path, path, **settings).records_out == 1
+    with_quiz(tmp_path, SECRET, SECRET[::-1])
+    with pytest.raises(StaleStageError, match=r"inputs\.decontamination"):
+        ingest(tmp_path, path, **settings)
+    with pytest.raises(StaleStageError, match=r"config\.decontamination"):
+        ingest(tmp_path, path)
+
+
+def test_a_missing_evaluation_set_leaves_nothing(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "in.jsonl", "a")
+    settings = {"decontamination": {"sets": {"quiz": {"path": str(tmp_path / "none.jsonl")}}}}
+    with pytest.raises(InputError, match=r"decontamination\.sets\.quiz.*no such path"):
+        ingest(tmp_path, path, **settings)
+    assert not (tmp_path / "documents").exists()
 
 
 @given(st.text(alphabet="ab. \n", max_size=300), st.integers(1, 40))

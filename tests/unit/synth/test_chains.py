@@ -4,27 +4,39 @@ import asyncio
 
 import pytest
 
-from pipeline.contracts import Document, Pair, document_id
-from synth.chains import ChainRunner, Tally
+from pipeline.contracts import Document, Pair, Shot, document_id
+from synth.chains import ChainRunner, split_chains
 from synth.config import SynthConfig
 from synth.engines import FakeEngine, Generation
 from synth.protocols import TunedProtocol
+from synth.quality.config import ChecksConfig
+from synth.tally import Tally
+from synth.tasks import Task
+from synth.wire import format_pairs
+from synth.writing import ModelWriter
+
+NO_CHECKS = ChecksConfig.model_validate(
+    {
+        name: {"enabled": False}
+        for name in ("length", "repetition", "phrases", "echo", "language", "grounding")
+    }
+)
 
 
 class ScriptedEngine:
     """Replies with one pair, or none for texts that hold the word `barren`."""
 
-    def __init__(self, tokenizer, protocol) -> None:
-        self.tokenizer, self.protocol = tokenizer, protocol
+    def __init__(self, tokenizer) -> None:
+        self.tokenizer = tokenizer
         self.prompts: list[str] = []
 
-    async def generate(self, token_ids: list[int]) -> Generation:
+    async def generate(self, token_ids: list[int], schema=None) -> Generation:
         prompt = self.tokenizer.decode(token_ids)
         self.prompts.append(prompt)
         text = prompt.rpartition("<CON> ")[2].partition(" </CON>")[0]
         await asyncio.sleep(0.001 * len(text))
         pairs = [] if "barren" in text else [Pair(f"About {text}?", text)]
-        ids = self.tokenizer(self.protocol.format_pairs(pairs), add_special_tokens=False)
+        ids = self.tokenizer(format_pairs(pairs), add_special_tokens=False)
         return Generation(ids["input_ids"], is_finished=True)
 
     def shutdown(self) -> None:
@@ -32,14 +44,15 @@ class ScriptedEngine:
 
 
 def run(tokenizer, texts: list[str], shots_per_chain: int):
-    config = SynthConfig(model="m", shots_per_chain=shots_per_chain, max_new_tokens=64)
+    config = SynthConfig(model="m", max_new_tokens=64, checks=NO_CHECKS)
     protocol = TunedProtocol(tokenizer)
-    engine = ScriptedEngine(tokenizer, protocol)
+    engine = ScriptedEngine(tokenizer)
     documents = [Document(document_id("s", text), "s", text) for text in texts]
     tally = Tally()
-    runner = ChainRunner(config, tokenizer, protocol, engine, {"synthesizer": "scripted"})
-    chains = asyncio.run(runner.run(documents, tally, lambda _: None))
-    return chains, tally, engine
+    writer = ModelWriter(config, tokenizer, protocol, engine)
+    runner = ChainRunner(writer, shots_per_chain, {"synthesizer": "scripted"})
+    part = asyncio.run(runner.run(documents, tally, lambda _: None))
+    return part.chains, tally, engine
 
 
 def shape(chains) -> list[list[tuple[str, int]]]:
@@ -77,7 +90,19 @@ def test_groups_do_not_wait_for_each_other(tokenizer) -> None:
 
 def test_the_fake_engine_is_deterministic(tokenizer) -> None:
     protocol = TunedProtocol(tokenizer)
-    engine = FakeEngine(SynthConfig(model="m"), tokenizer, protocol)
-    ids = protocol.encode_prompt((), "war and peace of nations")
+    engine = FakeEngine(SynthConfig(model="m"), tokenizer)
+    ids = protocol.encode_prompt((), "war and peace of nations", Task())
     first, second = (asyncio.run(engine.generate(ids)) for _ in range(2))
     assert first == second
+
+
+def test_a_chain_is_split_where_a_shot_has_no_pairs() -> None:
+    pair = (Pair("q", "a"),)
+    shots = [Shot(name, name, pair, {"style": name}) for name in "abc"]
+    assert [len(chain.shots) for chain in split_chains("s", shots, {})] == [3]
+    shots[1] = Shot("b", "b", (), {"style": "b"})
+    chains = list(split_chains("s", shots, {"synthesizer": "x"}))
+    assert [[shot.doc_id for shot in chain.shots] for chain in chains] == [["a"], ["b"], ["c"]]
+    assert chains[1].shots[0].provenance == {}
+    assert chains[0].shots[0].provenance == {"style": "a"}
+    assert len({chain.id for chain in chains}) == 3

@@ -1,12 +1,12 @@
-"""Wire format, chat replies and structured pairs."""
+"""The wire format and structured pairs."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contracts import Pair
-from synth import chat, wire
-from synth.pairs import structure_pair, unstructure_pair
+from synth import wire
+from synth.pairs import make_pair, structure_pair, unstructure_pair
 
 PAIRS = [
     Pair("Who wrote it?", "Anna"),
@@ -45,9 +45,36 @@ def test_each_kind_round_trips(pair: Pair) -> None:
     assert structure_pair(*unstructure_pair(pair)) == pair
 
 
-def test_a_whole_reply_round_trips_through_both_protocols() -> None:
+def test_a_whole_reply_round_trips() -> None:
     assert wire.parse_pairs(wire.format_pairs(PAIRS)).pairs == PAIRS
-    assert chat.parse_pairs(chat.format_pairs(PAIRS), is_finished=True).pairs == PAIRS
+
+
+def _plain(text: str) -> str:
+    """A text free of the format's own marks, as a well-formed pair's parts are."""
+    for mark in ("<QUE>", "<ANS>", "</END>", "Options:", "Let's think", "Therefore,"):
+        text = text.replace(mark, "")
+    return text.strip()
+
+
+PARTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60).map(_plain).filter(bool)
+LINES = PARTS.map(lambda text: " ".join(text.split())).filter(bool)
+
+
+@st.composite
+def any_pair(draw: st.DrawFn) -> Pair:
+    options = draw(st.lists(LINES, min_size=2, max_size=5, unique=True) | st.just([]))
+    reasoning = draw(st.just("") | PARTS)
+    response = draw(st.sampled_from(options)) if options else draw(PARTS)
+    pair = make_pair(draw(PARTS), response, options, reasoning)
+    assert isinstance(pair, Pair)
+    return pair
+
+
+@given(st.lists(any_pair(), max_size=5, unique_by=lambda pair: pair.instruction.casefold()))
+def test_any_pairs_round_trip(pairs: list[Pair]) -> None:
+    parsed = wire.parse_pairs(wire.format_pairs(pairs))
+    assert parsed.pairs == pairs
+    assert not parsed.dropped
 
 
 @pytest.mark.parametrize(
@@ -80,26 +107,14 @@ def test_anything_parses(tokens: list[str]) -> None:
     output = "".join(tokens)
     parsed = wire.parse_pairs(output)
     assert len(parsed.pairs) <= output.count("</END>")
-    chat.parse_pairs(output, is_finished=False)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_parse(data: bytes) -> None:
     text = data.decode(errors="replace")
     wire.parse_pairs(text)
-    chat.parse_pairs(text, is_finished=True)
 
 
-def test_chat_replies_in_the_forms_models_use() -> None:
-    reply = (
-        "Sure! Here you go:\n\n**Question 1:** Who?\n**Answer:** Anna\n\n"
-        "Question: When?\nAnswer: In 1903\n\nQuestion: Why"
-    )
-    whole = [Pair("Who?", "Anna"), Pair("When?", "In 1903")]
-    for is_finished in (True, False):  # the loose end goes, the pairs before it are complete
-        parsed = chat.parse_pairs(reply, is_finished=is_finished)
-        assert parsed.pairs == whole
-        assert parsed.dropped == {"unfinished_pair": 1}
-    cut = chat.parse_pairs(reply.partition("\n\nQuestion: Why")[0], is_finished=False)
-    assert cut.pairs == whole[:1]
-    assert chat.parse_pairs("I cannot.", is_finished=True).dropped == {"no_pair_in_reply": 1}
+def test_a_question_to_be_answered_again() -> None:
+    assert wire.format_question(PAIRS[1]) == "<QUE> Which one?\nOptions:\n- red\n- blue <ANS>"
+    assert wire.parse_answer(" red </END>\n\n<QUE> Why?") == "red"

@@ -4,16 +4,18 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.contracts import Pair, Shot
+from pipeline.contracts import Pair
 from pipeline.errors import InputError
 from synth.config import SynthConfig
-from synth.protocols import ChatProtocol, TunedProtocol, fit_prompt, make_protocol
+from synth.protocols import TunedProtocol, fit_prompt, make_protocol
+from synth.tasks import Task, Turn
 
-SHOTS = [Shot(str(n), f"text number {n}", (Pair(f"q{n}", f"a{n}"),)) for n in range(3)]
+TASK = Task()
+TURNS = [Turn(f"text number {n}", TASK, (Pair(f"q{n}", f"a{n}"),)) for n in range(3)]
 
 
 def test_tuned_prompt_never_doubles_bos(tokenizer) -> None:
-    ids = TunedProtocol(tokenizer).encode_prompt(SHOTS[:1], "now")
+    ids = TunedProtocol(tokenizer).encode_prompt(TURNS[:1], "now", TASK)
     assert tokenizer.decode(ids) == (
         "<s> <CON> text number 0 </CON>\n\n<QUE> q0 <ANS> a0 </END></s><s> <CON> now </CON>\n\n"
     )
@@ -23,30 +25,24 @@ def test_tuned_prompt_never_doubles_bos(tokenizer) -> None:
 
 
 def test_marks_inside_a_text_stay_text(tokenizer) -> None:
-    ids = TunedProtocol(tokenizer).encode_prompt((), "struck <s>out</s>")
+    ids = TunedProtocol(tokenizer).encode_prompt((), "struck <s>out</s>", TASK)
     assert ids.count(tokenizer.bos_token_id) == 1
     assert tokenizer.eos_token_id not in ids
     assert "struck <s>out</s>" in tokenizer.decode(ids)
 
 
-def test_chat_prompt_holds_earlier_shots_as_turns(tokenizer) -> None:
-    prompt = tokenizer.decode(ChatProtocol(tokenizer).encode_prompt(SHOTS[:1], "now"))
-    assert prompt.index("text number 0") < prompt.index("Question: q0") < prompt.index("now")
-    assert prompt.endswith("assistant:")
-
-
 def test_shots_go_oldest_first_and_only_as_many_as_must(tokenizer) -> None:
     protocol = TunedProtocol(tokenizer)
-    budget = len(protocol.encode_prompt(SHOTS[1:], "now"))
-    fitted = fit_prompt(protocol, SHOTS, "now", budget)
-    assert fitted.token_ids == protocol.encode_prompt(SHOTS[1:], "now")
+    budget = len(protocol.encode_prompt(TURNS[1:], "now", TASK))
+    fitted = fit_prompt(protocol, TURNS, "now", TASK, budget)
+    assert fitted.token_ids == protocol.encode_prompt(TURNS[1:], "now", TASK)
     assert fitted.events == {"shots_left_out_of_prompt": 1}
 
 
 def test_a_long_text_is_cut_at_a_sentence_end(tokenizer) -> None:
     protocol = TunedProtocol(tokenizer)
     text = "The house met. " * 50
-    fitted = fit_prompt(protocol, SHOTS, text, 120)
+    fitted = fit_prompt(protocol, TURNS, text, TASK, 120)
     assert 60 < len(fitted.token_ids) <= 120
     assert tokenizer.decode(fitted.token_ids).endswith("met. </CON>\n\n")
     assert fitted.events == {"shots_left_out_of_prompt": 3, "texts_cut_in_prompt": 1}
@@ -54,7 +50,7 @@ def test_a_long_text_is_cut_at_a_sentence_end(tokenizer) -> None:
 
 def test_no_room_for_any_text_is_an_error(tokenizer) -> None:
     with pytest.raises(InputError, match=r"raise synth\.max_model_len"):
-        fit_prompt(TunedProtocol(tokenizer), (), "some text", 2)
+        fit_prompt(TunedProtocol(tokenizer), (), "some text", TASK, 2)
 
 
 def test_a_tokenizer_without_what_the_protocol_needs_is_refused(tokenizer) -> None:

@@ -1,0 +1,76 @@
+"""Losses and speed over the steps of training, and the losses on held-out rows."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import storage
+from pipeline.run_folder import RunFolder
+from train.metrics import read_metrics
+
+_MAX_POINTS = 400
+_LOSS = "loss/"
+
+
+@dataclass(frozen=True)
+class TrainingFigures:
+    """What training and evaluation recorded; a run without steps has no points."""
+
+    num_steps: int
+    steps: Sequence[int]
+    """Last step of each point."""
+    steps_per_point: int
+    series: Mapping[str, Sequence[float | None]]
+    """Mean of each key of `metrics.jsonl` over the steps of a point; None: not recorded there."""
+    heldout: Mapping[str, Mapping[str, float]]
+    """By source: loss, perplexity, tokens."""
+    sample: Mapping[str, str]
+    """What the model wrote: prompt and completion."""
+
+    def losses_by_source(self) -> dict[str, Sequence[float | None]]:
+        """The training loss of each source, by its name."""
+        return {
+            key.removeprefix(_LOSS): values
+            for key, values in sorted(self.series.items())
+            if key.startswith(_LOSS)
+        }
+
+    def heldout_loss(self) -> float | None:
+        """Mean over all held-out tokens, or None without any."""
+        tokens = sum(source["tokens"] for source in self.heldout.values())
+        if not tokens:
+            return None
+        return sum(part["loss"] * part["tokens"] for part in self.heldout.values()) / tokens
+
+
+def gather_training(folder: RunFolder) -> TrainingFigures:
+    """Read `metrics.jsonl` and the evaluation's `report.json`, as far as they are there."""
+    metrics = read_metrics(folder.metrics)
+    width = max(1, math.ceil(len(metrics) / _MAX_POINTS))
+    points = [metrics[start : start + width] for start in range(0, len(metrics), width)]
+    keys = sorted({key for line in metrics for key in line})
+    report = _read_report(folder)
+    return TrainingFigures(
+        num_steps=len(metrics),
+        steps=[int(point[-1]["step"]) for point in points],
+        steps_per_point=width,
+        series={key: [_mean(point, key) for point in points] for key in keys},
+        heldout=report.get("heldout", {}),
+        sample=report.get("sample", {}),
+    )
+
+
+def _mean(lines: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    """The mean of a key where it is a number; a diverged step counts as not recorded."""
+    values = [float(line[key]) for line in lines if isinstance(line.get(key), int | float)]
+    finite = [value for value in values if math.isfinite(value)]
+    return sum(finite) / len(finite) if finite else None
+
+
+def _read_report(folder: RunFolder) -> dict[str, Any]:
+    if not storage.exists(folder.report):
+        return {}
+    report: dict[str, Any] = json.loads(storage.read_bytes(folder.report))  # may hold NaN
+    return report

@@ -1,0 +1,1 @@
+"""Decontamination: what of a training text stands in an evaluation set, by n-gram overlap."""

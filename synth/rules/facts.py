@@ -1,0 +1,189 @@
+"""Tasks from sentences and lines that state facts: definitions, numbers, lists.
+
+"A delta is a plain of silt at a river's mouth."    what is a delta?  -> "A plain of silt ..."
+"The dam was built in 1902."                        in ____?  -> 1902, among other years
+"Its parts are:" and list lines under it            which are they?  -> the lines
+"""
+
+import random
+import re
+from collections.abc import Sequence
+from functools import partial
+
+from pipeline.contracts import Pair
+from synth.rules.candidates import BLANK, Candidate, free_form, multiple_choice, shuffled
+from synth.rules.clauses import (
+    MAX_CHARS,
+    as_sentence,
+    inline,
+    is_dangling,
+    quotable,
+    whole_sentence,
+)
+from synth.rules.links import Link
+from synth.rules.phrasing import phrase
+from synth.rules.sentences import Listing, Passage
+
+_MIN_DESCRIPTION_WORDS = 5
+_NUMBER = re.compile(r"(?<![\w.,/-])[$\u20ac\u00a3]?\d++(?:[.,]\d++)*+%?(?![\w/-])")
+_YEAR = re.compile(r"1[0-9]\d\d|20\d\d")
+_NUM_OPTIONS, _MAX_TRIES = 4, 20
+_GLOSSARY_LINE = re.compile(
+    r"^[ \t]*+(?:[-*\u2022][ \t]++)?([^\W\d_][^\n:\u2013\u2014]{1,40}+)"
+    r"(?::| [\u2013\u2014-]|\uff1a)[ \t]*+(\S[^\n]{20,299})$",
+    re.MULTILINE,
+)
+_MAX_LIST_CHARS, _MAX_LIST_ITEMS = 800, 12
+
+
+def find_definition(passage: Passage, links: Sequence[Link]) -> list[Candidate]:
+    """Sentences `term is a ...`, and glossary lines `term: ...`."""
+    del links
+    found: list[Candidate] = []
+    language, text = passage.language, passage.text
+    if language.definition is not None:
+        for number, start in enumerate(passage.starts):
+            end = passage.ends[number]
+            if end - start <= MAX_CHARS and (match := language.definition.match(text, start, end)):
+                found.append(Candidate((number,), partial(_define, passage, number, match)))
+    if text.count("\n") and "glossary" in language.pools:
+        entries = _GLOSSARY_LINE.findall(text)
+        terms = [term.strip() for term, _ in entries]
+        # A name that comes twice is a speaker, not a term.
+        if len(entries) >= 2 and len(set(terms)) == len(terms):
+            found += [
+                Candidate((), partial(_look_up, passage, term, meaning))
+                for term, (_, meaning) in zip(terms, entries, strict=True)
+            ]
+    return found
+
+
+def _define(
+    passage: Passage, number: int, match: re.Match[str], stream: random.Random
+) -> Pair | None:
+    language = passage.language
+    term, copula = match.groups()
+    words = term.lower().replace("\u2019", "'").split()
+    if not term[0].isupper() or is_dangling(language, term):
+        return None
+    if not language.not_in_terms.isdisjoint(words):
+        return None
+    description = passage.text[match.end() : passage.ends[number]]
+    if not description.endswith(".") or quotable(description) is None:
+        return None
+    if description.count(" ") < _MIN_DESCRIPTION_WORDS - 1 or ";" in description:
+        return None
+    question = phrase(
+        language.pools.get("definition", ()),
+        stream,
+        term=inline(passage, term) or term,
+        copula=copula,
+    )
+    return free_form(question, as_sentence(description))
+
+
+def _look_up(passage: Passage, term: str, meaning: str, stream: random.Random) -> Pair | None:
+    pool = passage.language.pools["glossary"]
+    meaning = meaning.strip()
+    if quotable(term, min_spaces=0) is None and len(term) > 1:
+        return None
+    if meaning.count(" ") < _MIN_DESCRIPTION_WORDS - 1 or meaning.endswith(("?", ":", ",")):
+        return None
+    return free_form(phrase(pool, stream, term=term), meaning)
+
+
+def find_gap(passage: Passage, links: Sequence[Link]) -> list[Candidate]:
+    """Numbers of two digits and more, to be put back into their sentences."""
+    del links
+    if "gap" not in passage.language.pools:
+        return []
+    matches = [match for match in _NUMBER.finditer(passage.text) if len(match.group()) > 1]
+    numbers = [match.group() for match in matches]
+    return [
+        Candidate((number,), partial(_leave_out, passage, number, match, numbers))
+        for match in matches
+        if (number := passage.sentence_at(match.start())) >= 0
+    ]
+
+
+def _leave_out(
+    passage: Passage,
+    number: int,
+    match: re.Match[str],
+    numbers: Sequence[str],
+    stream: random.Random,
+) -> Pair | None:
+    sentence = whole_sentence(passage, number)
+    start = passage.starts[number]
+    if sentence is None or match.start() == start or match.end() > passage.ends[number]:
+        return None
+    answer = match.group()
+    before, after = sentence[: match.start() - start], sentence[match.end() - start :]
+    digits = answer.strip("$\u20ac\u00a3%")
+    if digits in before or digits in after or is_dangling(passage.language, sentence):
+        return None
+    options = [answer, *_distractors(answer, sentence, numbers, stream)]
+    question = phrase(passage.language.pools["gap"], stream, gapped=before + BLANK + after)
+    return multiple_choice(question, answer, options, stream)
+
+
+def _distractors(
+    answer: str, sentence: str, numbers: Sequence[str], stream: random.Random
+) -> list[str]:
+    """Numbers of the text that look like the answer; short of those, its digits changed."""
+    is_year = _is_year(answer)
+    alike = {
+        number
+        for number in numbers[:200]
+        if number != answer
+        and number not in sentence
+        and _shape(number) == _shape(answer)
+        and _is_year(number) == is_year
+    }
+    chosen = shuffled(sorted(alike), stream)[: _NUM_OPTIONS - 2]
+    for _ in range(_MAX_TRIES):
+        if len(chosen) == _NUM_OPTIONS - 1:
+            break
+        other = _changed(answer, is_year, stream)
+        if other != answer and other not in chosen and other not in sentence:
+            chosen.append(other)
+    return chosen
+
+
+def _changed(number: str, is_year: bool, stream: random.Random) -> str:
+    """A number with one or two digits changed; a year stays within its century."""
+    places = [place for place, sign in enumerate(number) if sign.isdigit()]
+    places = places[2:] if is_year else places[:2]
+    signs = list(number)
+    for place in places:
+        lowest = 1 if place == places[0] and not is_year else 0
+        signs[place] = str(lowest + int(stream.random() * (10 - lowest)))
+    return "".join(signs)
+
+
+def _is_year(number: str) -> bool:
+    return _YEAR.fullmatch(number) is not None
+
+
+def _shape(number: str) -> str:
+    """What a number looks like: its currency, its percent sign, whether it is long."""
+    marks = "".join(sign for sign in number if sign in "$\u20ac\u00a3%")
+    return f"{marks}{len(number) // 3}{'.' in number}"
+
+
+def find_list(passage: Passage, links: Sequence[Link]) -> list[Candidate]:
+    """List lines under a line that ends in a colon."""
+    del links
+    if "list" not in passage.language.pools:
+        return []
+    return [Candidate((), partial(_enumerate, passage, listing)) for listing in passage.listings]
+
+
+def _enumerate(passage: Passage, listing: Listing, stream: random.Random) -> Pair | None:
+    lead = quotable(listing.lead, min_spaces=1)
+    response = "\n".join(f"- {item}" for item in listing.items)
+    if lead is None or len(response) > _MAX_LIST_CHARS or len(listing.items) > _MAX_LIST_ITEMS:
+        return None
+    if not all(listing.items):
+        return None
+    return free_form(phrase(passage.language.pools["list"], stream, lead=lead), response)

@@ -1,0 +1,154 @@
+"""From a document to its pairs: asked for, read, checked, and asked for again where none survives.
+
+plan a task ─▶ fit the prompt ─▶ engine ─▶ parse ─▶ checks ─▶ (round trip) ─▶ pairs
+     ▲                                                            │ none left
+     └──────────────────── next attempt ──────────────────────────┘
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.contracts import Document, Pair
+from synth.config import SynthConfig
+from synth.engines import Engine, Generation
+from synth.pairs import ParsedPairs
+from synth.protocols import WireProtocol, fit_prompt
+from synth.quality.agreement import answers_agree
+from synth.quality.checks import Checked, PairChecker
+from synth.rules.mining import mine_pairs
+from synth.tally import Tally
+from synth.tasks import Task, Turn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of one document."""
+
+    task: Task
+    pairs: tuple[Pair, ...] = ()
+    dropped: tuple[tuple[Pair, str], ...] = ()
+    """Pairs that a check dropped, over all attempts, each with the reason."""
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+class PairWriter(Protocol):
+    """Writes pairs about one document."""
+
+    async def write(self, history: Sequence[Turn], document: Document, tally: Tally) -> Written:
+        """Pairs about `document`, in sight of the earlier turns of its chain."""
+        ...
+
+
+class ModelWriter:
+    """A synthesizer on an engine."""
+
+    def __init__(
+        self,
+        config: SynthConfig,
+        tokenizer: "PreTrainedTokenizerBase",
+        protocol: WireProtocol,
+        engine: Engine,
+    ) -> None:
+        """Bind an engine to its protocol."""
+        self._config, self._tokenizer = config, tokenizer
+        self._protocol, self._engine = protocol, engine
+        self._checker = PairChecker(config.checks)
+        self._prompt_budget = config.max_model_len - config.max_new_tokens
+
+    async def write(self, history: Sequence[Turn], document: Document, tally: Tally) -> Written:
+        """Ask until a pair survives or the attempts are used up."""
+        dropped: list[tuple[Pair, str]] = []
+        task = Task()
+        for attempt in range(self._config.attempts):
+            if attempt:
+                tally.add("attempts_repeated")
+            task = self._protocol.plan(document.id, document.text, attempt)
+            if task.is_impossible:
+                tally.add("fragments_dropped.no_answer_in_text")
+                continue
+            checked = await self._ask(history, document.text, task, tally)
+            dropped += checked.dropped
+            if checked.kept:
+                pairs = tuple(checked.kept)
+                return Written(task, pairs, tuple(dropped), task.provenance())
+        return Written(task, (), tuple(dropped))
+
+    async def _ask(self, history: Sequence[Turn], text: str, task: Task, tally: Tally) -> Checked:
+        prompt = await asyncio.to_thread(
+            fit_prompt, self._protocol, history, text, task, self._prompt_budget
+        )
+        tally.add_all("prompts", prompt.events)
+        schema = task.schema() if self._config.constrained else None
+        reply = await self._generate(prompt.token_ids, tally, schema)
+        parsed = self._protocol.parse(reply, task)
+        tally.add_all("fragments_dropped", parsed.dropped)
+        checked = await asyncio.to_thread(_check, self._checker, text, parsed, task)
+        if self._config.checks.round_trip.enabled and checked.kept:
+            checked = await self._ask_again(text, checked, task, tally)
+        return checked
+
+    async def _ask_again(self, text: str, checked: Checked, task: Task, tally: Tally) -> Checked:
+        """Drop the pairs whose question the engine answers differently the second time."""
+        verdicts = await asyncio.gather(
+            *(self._second_verdict(text, pair, tally) for pair in checked.kept)
+        )
+        kept: list[Pair] = []
+        dropped = list(checked.dropped)
+        is_broken = False
+        for pair, verdict in zip(checked.kept, verdicts, strict=True):
+            if is_broken and task.is_linked:
+                verdict = "follows_a_dropped_pair"
+            if verdict:
+                dropped.append((pair, verdict))
+                is_broken = True
+            else:
+                kept.append(pair)
+        return Checked(kept, dropped)
+
+    async def _second_verdict(self, text: str, pair: Pair, tally: Tally) -> str:
+        ids = self._protocol.encode_question(text, pair)
+        if len(ids) > self._prompt_budget:
+            tally.add("round_trips_too_long")
+            return ""
+        answer = self._protocol.parse_answer(await self._generate(ids, tally))
+        return answers_agree(pair, answer, self._config.checks.round_trip.min_f1)
+
+    async def _generate(
+        self, token_ids: list[int], tally: Tally, schema: dict[str, object] | None = None
+    ) -> str:
+        reply: Generation = await self._engine.generate(token_ids, schema)
+        tally.add("prompt_tokens", len(token_ids))
+        tally.add("output_tokens", len(reply.token_ids))
+        return str(self._tokenizer.decode(reply.token_ids, skip_special_tokens=True))
+
+
+class RuleWriter:
+    """Tasks mined from the text itself; see `synth.rules`."""
+
+    def __init__(self, config: SynthConfig) -> None:
+        """Take what is to be mined and what pairs have to stand."""
+        self._rules = config.rules
+        self._checker = PairChecker(config.checks)
+
+    async def write(self, history: Sequence[Turn], document: Document, tally: Tally) -> Written:
+        """Mine one text."""
+        del history, tally
+        parsed = ParsedPairs(mine_pairs(document.text, document.id, self._rules))
+        checked = _check(self._checker, document.text, parsed, Task())
+        provenance = {"style": "rules"} if checked.kept else {}
+        return Written(Task(), tuple(checked.kept), tuple(checked.dropped), provenance)
+
+
+def _check(checker: PairChecker, text: str, parsed: ParsedPairs, task: Task) -> Checked:
+    return checker.check(
+        text,
+        parsed.pairs,
+        echoes=task.echoes(),
+        linked=task.is_linked,
+        min_question_support=task.min_question_support,
+    )
