@@ -92,9 +92,7 @@ def _write_documents(
         part, bad = _part_name(number), bad_records if number == 0 else ()
         with write_shard(stage.folder, f"{part}.jsonl.zst") as shard:
             for document in documents:
-                shard.write(
-                    Document(document.doc_id, SOURCE, document.text, {"route": "convert"})
-                )
+                shard.write(Document(document.doc_id, SOURCE, document.text, {"route": "convert"}))
         with write_shard(stage.folder, f"dropped/{part}.jsonl.zst") as dropped:
             for line, (reason, excerpt) in enumerate(bad):
                 dropped.write(
@@ -125,9 +123,7 @@ def _write_chains(
             pairs = document.pairs
             if not is_filter:
                 pairs += tuple(pair for pair, _ in document.filtered)
-            shots.append(
-                Shot(document.doc_id, document.text, pairs, {"style": document.style})
-            )
+            shots.append(Shot(document.doc_id, document.text, pairs, {"style": document.style}))
             for pair, reason in document.filtered if is_filter else document.dropped:
                 written.dropped.append(DroppedPair(document.doc_id, reason, pair, document.style))
         for start in range(0, len(shots), 2):
@@ -136,9 +132,7 @@ def _write_chains(
     stage.close()
 
 
-def _commit_chains(
-    stage: StageFolder, part: str, written: ChainedPart, *, is_filter: bool
-) -> None:
+def _commit_chains(stage: StageFolder, part: str, written: ChainedPart, *, is_filter: bool) -> None:
     shots = [shot for chain in written.chains for shot in chain.shots]
     counts = Counter(f"pairs_dropped.{dropped.reason}" for dropped in written.dropped)
     counts["pairs"] = sum(len(shot.pairs) for shot in shots)
@@ -189,9 +183,7 @@ def _write_training(folder: RunFolder, losses: Sequence[float]) -> None:
     ]
     Path(folder.metrics).write_text("".join(json.dumps(line) + "\n" for line in lines))
     counts = {"steps": len(losses), "rows": 8 * len(losses)}
-    commit = PartCommit(
-        part="part-00000000", files=[], records_in=0, records_out=0, counts=counts
-    )
+    commit = PartCommit(part="part-00000000", files=[], records_in=0, records_out=0, counts=counts)
     stage.commit(commit)
     stage.close()
 
@@ -209,7 +201,5 @@ def _write_evaluation(folder: RunFolder, loss: float) -> None:
     ).encode()
     Path(folder.report).write_bytes(data)
     entry = FileEntry.of("report.json", 1, data)
-    stage.commit(
-        PartCommit(part="part-00000000", files=[entry], records_in=4, records_out=4)
-    )
+    stage.commit(PartCommit(part="part-00000000", files=[entry], records_in=4, records_out=4))
     stage.close()

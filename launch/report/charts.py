@@ -14,7 +14,7 @@ from typing import Any
 from launch.report.wording import compact, percent, wrap_label
 
 OWN_COLOUR, BASELINE_COLOUR = "#2f81f7", "#e08a1e"
-_COLOURS = (OWN_COLOUR, "#d9534f", "#12a594", "#a663cc", "#e08a1e", "#7a8699", "#d6409f", "#5c9a1f")
+_COLOURS = (OWN_COLOUR, "#d9534f", "#12a594", "#a663cc", "#7a8699", "#d6409f", "#5c9a1f")
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _BAR_HEIGHT, _BAR_MARGIN = 22, 96
 _PERCENT = ".0%"
@@ -137,12 +137,16 @@ def ranking(
     layout["barmode"] = "stack" if stack else "group"
     layout["legend"]["traceorder"] = "normal" if stack else "reversed"
     longest = max((value for one in series for value in one.values.values()), default=0) or 1
-    layout["xaxis"] |= {"tickformat": _PERCENT if series[0].is_share else ",~s", "nticks": 5}
-    layout["xaxis"] |= {"rangemode": "tozero"} if stack else {"range": [0, longest * 1.22]}
+    layout["xaxis"] |= {**_ticks(series), "nticks": 5}
+    layout["xaxis"] |= {"rangemode": "tozero"} if stack else {"range": [0, longest * 1.3]}
     layout["yaxis"] |= {
         "tickvals": positions,
         "ticktext": ["<br>".join(map(_escaped, wrap_label(label))) for label in labels],
         "showgrid": False,
+        # Invisible ticks keep the labels off the bars.
+        "ticks": "outside",
+        "ticklen": 6,
+        "tickcolor": "rgba(0,0,0,0)",
         "range": [0.4, len(labels) + 0.6],
     }
     per_label = _BAR_HEIGHT * (1 if stack else len(series)) + 12
@@ -158,8 +162,8 @@ def lines(
     series: Mapping[str, Sequence[float | None]],
     axis: str,
     note: str = "",
-    *,
-    from_zero: bool = False,
+    tick_format: str = "",
+    dashed: str = "",
 ) -> Chart:
     """Values over training steps.
 
@@ -170,7 +174,8 @@ def lines(
         series: values; None is a gap.
         axis: title of the values' axis.
         note: a sentence below the heading.
-        from_zero: whether the values' axis begins at zero.
+        tick_format: of the values, as d3 writes it; given one, the axis begins at zero.
+        dashed: name of the series that is only there to compare with.
     """
     data = [
         {
@@ -180,9 +185,9 @@ def lines(
             "x": list(steps[name]),
             "y": [None if value is None or not math.isfinite(value) else value for value in values],
             "line": {
-                "color": _COLOURS[number % len(_COLOURS)],
+                "color": BASELINE_COLOUR if name == dashed else _COLOURS[number % len(_COLOURS)],
                 "width": 2,
-                "dash": "dot" if number >= len(_COLOURS) else "solid",
+                "dash": "dash" if name == dashed or number >= len(_COLOURS) else "solid",
             },
             "hovertemplate": "step %{x:,}: %{y:,.4~g}<extra>%{fullData.name}</extra>",
         }
@@ -190,8 +195,10 @@ def lines(
     ]
     layout = _layout(("step", axis), has_legend=len(series) > 1)
     layout["xaxis"] |= {"tickformat": ",d", "nticks": 8}
-    layout["yaxis"] |= {"fixedrange": False, "rangemode": "tozero" if from_zero else "normal"}
-    layout["yaxis"]["tickformat"] = ",~s" if from_zero else ""
+    layout["yaxis"] |= {
+        "tickformat": tick_format,
+        "rangemode": "tozero" if tick_format else "normal",
+    }
     layout["hovermode"] = "x unified" if len(series) > 1 else "closest"
     return Chart(identity, title, note, 340, _checked(data, layout), is_wide=len(series) > 1)
 
@@ -206,6 +213,16 @@ def _bar(one: Series, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _ticks(series: Sequence[Series]) -> dict[str, Any]:
+    """Format of the values' axis: percent, whole numbers or fractions."""
+    values = [value for one in series for value in one.values.values()]
+    if series[0].is_share:
+        return {"tickformat": _PERCENT}
+    if any(value != int(value) for value in values):
+        return {"tickformat": "~g"}
+    return {"tickformat": ",~s"} | ({"dtick": 1} if max(values, default=0) < 5 else {})
+
+
 def _layout(axes: tuple[str, str], *, has_legend: bool) -> dict[str, Any]:
     x_title, y_title = axes
     axis = {"automargin": True, "zeroline": False, "fixedrange": True, "ticks": ""}
@@ -214,7 +231,7 @@ def _layout(axes: tuple[str, str], *, has_legend: bool) -> dict[str, Any]:
         "font": {"family": _FONT, "size": 12},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 8, "r": 12, "t": 36 if has_legend else 8, "b": 8},
+        "margin": {"l": 8, "r": 20, "t": 36 if has_legend else 8, "b": 8},
         "showlegend": has_legend,
         "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom"},
         "bargap": 0.25,

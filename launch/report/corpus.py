@@ -29,6 +29,7 @@ class CorpusFigures:
     """Figures of the documents that were read, of one stage's chains."""
 
     stage: str
+    is_complete: bool
     num_documents: int
     num_documents_of: int
     num_parts: int
@@ -39,7 +40,7 @@ class CorpusFigures:
     """Documents by length in words."""
     shots_per_chain: Mapping[int, int]
     """Chains by number of documents."""
-    style_pairs: Mapping[str, int]
+    style_pairs: Counter[str]
     """Pairs by task style; the style of a protocol without styles is empty."""
     languages: Mapping[str, int]
     """Documents by the language that synthesis noted."""
@@ -69,6 +70,7 @@ def gather_corpus(stages: Mapping[str, StageFigures], max_documents: int) -> Cor
     }
     return CorpusFigures(
         stage=stage.name,
+        is_complete=stage.is_complete,
         num_documents=sum(map(len, reader.ids_by_part.values())),
         num_documents_of=sum(documents.values()),
         num_parts=len(quotas),

@@ -11,6 +11,9 @@ from launch.report.figures import RunFigures
 from launch.report.sections import CompareRow, Section, not_there_yet, side_by_side
 from launch.report.wording import percent, share_of
 
+# Smaller differences are called neither better nor worse.
+_CLEAR_SHARE, _CLEAR_NUMBER = 0.01, 1.0
+
 
 @dataclass(frozen=True)
 class _Measure:
@@ -22,13 +25,31 @@ class _Measure:
     better: int
     """1: more is better, -1: less is better, 0: neither."""
     is_share: bool = True
+    sample: str = ""
+    """The sample whose size it depends on; empty: it is taken over all pairs."""
+
+    def text(self, value: float) -> str:
+        """A value as it stands in the table."""
+        if self.is_share:
+            return percent(value)
+        return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
+
+    def difference(self, value: float) -> str:
+        """A difference of two values, with its sign."""
+        if self.is_share:
+            return f"{value * 100:+.1f} pp"
+        return f"{value:+,.0f}" if value == int(value) else f"{value:+,.2f}"
 
 
 _MEASURES = (
-    _Measure("self_bleu", "Self-BLEU", "how much instructions repeat one another", -1),
-    _Measure("distinct_1", "Distinct words", "different words among all words", 1),
-    _Measure("distinct_2", "Distinct word pairs", "different among all", 1),
-    _Measure("distinct_3", "Distinct word triples", "different among all", 1),
+    _Measure(
+        "self_bleu", "Self-BLEU", "how much instructions repeat one another", -1, sample="self_bleu"
+    ),
+    _Measure(
+        "distinct_1", "Distinct words", "different words among all words", 1, sample="distinct"
+    ),
+    _Measure("distinct_2", "Distinct word pairs", "different among all", 1, sample="distinct"),
+    _Measure("distinct_3", "Distinct word triples", "different among all", 1, sample="distinct"),
     _Measure(
         "top_opening_share", "Commonest beginning", "instructions with the same first words", -1
     ),
@@ -60,7 +81,10 @@ def diversity_section(run: RunFigures, baseline: RunFigures | None) -> Section:
     )
     missing = ""
     if baseline is not None:
-        intro += f" Baseline: {baseline.path}."
+        intro += (
+            f" Baseline: {baseline.path}. Differences below one percentage point are called "
+            f"neither better nor worse."
+        )
         if other is None:
             missing = "The baseline has no chains yet, so there is nothing to compare with."
         elif other.metrics["sampled"] != sampled:
@@ -84,28 +108,23 @@ def _values(corpus: CorpusFigures) -> dict[str, float]:
     }
 
 
-def _row(
-    measure: _Measure, own: Mapping[str, float], other: Mapping[str, float] | None
-) -> CompareRow:
-    def text(value: float) -> str:
-        return percent(value) if measure.is_share else f"{value:,.4g}"
-
+def _row(measure: _Measure, own: Mapping[str, Any], other: Mapping[str, Any] | None) -> CompareRow:
     value = own[measure.key]
     if other is None:
-        return CompareRow(measure.title, measure.meaning, text(value))
+        return CompareRow(measure.title, measure.meaning, measure.text(value))
     difference = value - other[measure.key]
-    unit = " pp" if measure.is_share else ""
-    number = f"{difference * 100:+.1f}" if measure.is_share else f"{difference:+,.4g}"
-    direction = (difference > 0) - (difference < 0)
-    verdict = {1: "better", -1: "worse"}.get(direction * measure.better, "")
-    is_same = float(number) == 0
+    is_fair = (
+        not measure.sample or own["sampled"][measure.sample] == other["sampled"][measure.sample]
+    )
+    is_clear = abs(difference) >= (_CLEAR_SHARE if measure.is_share else _CLEAR_NUMBER)
+    is_better = difference * measure.better > 0
     return CompareRow(
         measure.title,
         measure.meaning,
-        text(value),
-        text(other[measure.key]),
-        "same" if is_same else f"{number}{unit}",
-        "" if is_same else verdict,
+        measure.text(value),
+        measure.text(other[measure.key]),
+        measure.difference(difference),
+        ("better" if is_better else "worse") if measure.better and is_fair and is_clear else "",
     )
 
 
@@ -133,8 +152,8 @@ def _grounding_chart(corpus: CorpusFigures, other: CorpusFigures | None) -> Char
         "grounding",
         "Grounding of pairs",
         side_by_side(_support(corpus), _support(other) if other else None),
-        ("share of a response's content found in the text", "share of pairs"),
-        "50% is also given where there is nothing to judge by, such as a bare yes or no.",
+        ("content found in the text", "share of pairs"),
+        "How much of a response its text supports; 50% also where there is nothing to judge by.",
     )
 
 

@@ -10,6 +10,9 @@ from launch.report.sampling import FewestHash
 from launch.report.sections import ReasonView, Section, not_there_yet
 from launch.report.wording import plain
 
+# Not kept anywhere, only counted.
+_FRAGMENTS = "Fragments of replies that are no pairs"
+
 
 def dropped_section(run: RunFigures) -> Section:
     """Funnels, and for each stage its reasons with examples."""
@@ -35,7 +38,7 @@ def dropped_section(run: RunFigures) -> Section:
         "parts. Examples come from the documents that this page has read.",
         missing=missing,
         charts=[*_document_funnel(run), *_pair_funnel(run), *reason_charts],
-        reasons=groups,
+        reasons={title: reasons for title, reasons in groups.items() if title != _FRAGMENTS},
     )
 
 
@@ -46,7 +49,7 @@ def _groups(run: RunFigures) -> dict[str, list[ReasonView]]:
     by_stage = {name: examples.by_reason for name, examples in pairs.items()}
     return {
         "Records dropped by ingest": _ranked(ingest.dropped, run.dropped_records.by_reason),
-        "Fragments of replies that are no pairs": _ranked(synth.below("fragments_dropped"), {}),
+        _FRAGMENTS: _ranked(synth.below("fragments_dropped"), {}),
         "Pairs dropped by synthesis": _ranked(
             synth.below("pairs_dropped"), by_stage.get("synth", {})
         ),

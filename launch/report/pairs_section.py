@@ -23,8 +23,10 @@ def pairs_section(run: RunFigures, baseline: RunFigures | None) -> Section:
     other = baseline.corpus if baseline is not None else None
     shown = [*_length_charts(corpus, other)]
     missing = ""
+    if not corpus.is_complete:
+        missing = f"The {corpus.stage} stage is in progress: this is what it has committed so far."
     if corpus.metrics["pairs"]:
-        shown += [*_task_charts(corpus, other), *_detail_charts(corpus)]
+        shown += [*_detail_charts(corpus), *_task_charts(corpus, other), *_style_chart(corpus)]
     else:
         shown, missing = shown[:1], "None of these documents has a pair."
     return Section(identity, title, scope(corpus), missing, charts=shown)
@@ -37,13 +39,25 @@ def _length_charts(corpus: CorpusFigures, other: CorpusFigures | None) -> Iterat
         side_by_side(corpus.text_words, other.text_words if other else None),
         ("words", "share of texts"),
     )
+    yield charts.columns(
+        "pairs-per-text",
+        "Pairs per text",
+        side_by_side(_pairs_per_text(corpus), _pairs_per_text(other) if other else None),
+        ("pairs", "share of texts"),
+    )
     for name, title, axes in (
-        ("pairs_per_document", "Pairs per text", ("pairs", "share of texts")),
         ("instruction_words", "Length of instructions", ("words", "share of pairs")),
         ("response_words", "Length of responses", ("words", "share of pairs")),
     ):
         counts = corpus.metrics[name], other.metrics[name] if other else None
         yield charts.columns(name.replace("_", "-"), title, side_by_side(*counts), axes)
+
+
+def _pairs_per_text(corpus: CorpusFigures) -> dict[str, int]:
+    """Texts by number of pairs, numbers that do not occur too; the last bin is open."""
+    counts: dict[str, int] = dict(corpus.metrics["pairs_per_document"])
+    last = max(int(name.removesuffix("+")) for name in counts)
+    return {str(number): 0 for number in range(last)} | counts
 
 
 def _task_charts(corpus: CorpusFigures, other: CorpusFigures | None) -> Iterator[Chart]:
@@ -57,26 +71,29 @@ def _task_charts(corpus: CorpusFigures, other: CorpusFigures | None) -> Iterator
         yield charts.ranking(name, title, series, "share of pairs", note)
 
 
-def _detail_charts(corpus: CorpusFigures) -> Iterator[Chart]:
-    """Styles, languages and chains, where there is more than one of them."""
+def _style_chart(corpus: CorpusFigures) -> Iterator[Chart]:
+    """What became of the pairs of each task style, if there is more than one."""
     kept = corpus.style_pairs
     dropped = {name: examples.pairs_by_style for name, examples in corpus.dropped.items()}
     styles = sorted({*kept, *dropped["synth"], *dropped["filter"]}, key=lambda s: (-kept[s], s))
-    if len(styles) > 1:
-        series = [
-            Series(
-                name, {plain(style) or _WITHOUT_STYLE: counts[style] for style in styles}, colour
-            )
-            for name, counts, colour in (
-                ("kept", kept, charts.OWN_COLOUR),
-                ("dropped by synthesis", dropped["synth"], _DROPPED_BY_SYNTHESIS),
-                ("dropped by filter", dropped["filter"], _DROPPED_BY_FILTER),
-            )
-            if counts
-        ]
-        yield charts.ranking(
-            "styles", "Task styles", series, "pairs", "How the model was asked.", stack=True
+    if len(styles) < 2:
+        return
+    series = [
+        Series(name, {plain(style) or _WITHOUT_STYLE: counts[style] for style in styles}, colour)
+        for name, counts, colour in (
+            ("kept", kept, charts.OWN_COLOUR),
+            ("dropped by synthesis", dropped["synth"], _DROPPED_BY_SYNTHESIS),
+            ("dropped by filter", dropped["filter"], _DROPPED_BY_FILTER),
         )
+        if counts
+    ]
+    yield charts.ranking(
+        "styles", "Task styles", series, "pairs", "How the model was asked.", stack=True
+    )
+
+
+def _detail_charts(corpus: CorpusFigures) -> Iterator[Chart]:
+    """Languages and chains, where there is more than one of them."""
     if len(corpus.languages) > 1:
         ranked = dict(sorted(corpus.languages.items(), key=lambda item: (-item[1], item[0])))
         yield charts.ranking(

@@ -1,6 +1,6 @@
 """A section of the page, and what several of them say in the same words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from launch.report.charts import BASELINE_COLOUR, OWN_COLOUR, Chart, Series
@@ -83,13 +83,13 @@ def side_by_side(
         other: counts of the baseline, if there is one.
         max_labels: labels beyond the first ones of this run are one label; 0: all are shown.
     """
-    names = list({**own, **(other or {})})
+    names = _without_empty_ends({**own, **(other or {})}, own, other or {})
     if max_labels and len(names) > max_labels:
         names = names[: max_labels - 1]
     parts = [("this run", own, OWN_COLOUR)]
     if other is not None:
         parts.append(("baseline", other, BASELINE_COLOUR))
-    has_rest = any(set(counts) - set(names) for _, counts, _ in parts)
+    has_rest = any(counts[name] for _, counts, _ in parts for name in set(counts) - set(names))
     series = []
     for title, counts, colour in parts:
         shown: dict[str, float] = {plain(name): counts.get(name, 0) for name in names}
@@ -97,3 +97,12 @@ def side_by_side(
             shown["all others"] = sum(counts.values()) - sum(shown.values())
         series.append(Series.shares(title, shown, colour))
     return series
+
+
+def _without_empty_ends(names: Iterable[str], *counts: Mapping[str, int]) -> list[str]:
+    """Labels in their order, from the first to the last that any count has something of."""
+    labels = list(names)
+    filled = [
+        number for number, name in enumerate(labels) if any(count.get(name) for count in counts)
+    ]
+    return labels[filled[0] : filled[-1] + 1] if filled else []

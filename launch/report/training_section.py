@@ -9,11 +9,12 @@ from launch.report.figures import RunFigures
 from launch.report.sections import Section, not_there_yet
 from launch.report.training import TrainingFigures
 
+_BASELINE = "baseline, all sources"
 _OVER_STEPS = (
-    ("perf/tokens_per_s", "Speed of training", "tokens/s", True),
-    ("time/data_wait_share", "Waiting for data", "share of a step's time", True),
-    ("lr", "Learning rate", "learning rate", True),
-    ("grad_norm", "Gradient norm", "norm before clipping", True),
+    ("perf/tokens_per_s", "Speed of training", "tokens/s", ",~s"),
+    ("time/data_wait_share", "Waiting for data", "share of a step's time", ".2~%"),
+    ("lr", "Learning rate", "learning rate", "~g"),
+    ("grad_norm", "Gradient norm", "norm before clipping", "~g"),
 )
 
 
@@ -57,9 +58,9 @@ def _loss_chart(training: TrainingFigures, other: TrainingFigures | None) -> Ite
         series |= by_source
     steps = dict.fromkeys(series, training.steps)
     if other is not None and other.num_steps:
-        series["baseline, all sources"] = other.series["loss"]
-        steps["baseline, all sources"] = other.steps
-    yield charts.lines("loss", "Training loss", steps, series, "loss (nats per token)")
+        series[_BASELINE], steps[_BASELINE] = other.series["loss"], other.steps
+    axis = "loss (nats per token)"
+    yield charts.lines("loss", "Training loss", steps, series, axis, dashed=_BASELINE)
 
 
 def _heldout_chart(training: TrainingFigures, other: TrainingFigures | None) -> Iterator[Chart]:
@@ -92,9 +93,9 @@ def _heldout_chart(training: TrainingFigures, other: TrainingFigures | None) -> 
 
 
 def _step_charts(training: TrainingFigures) -> Iterator[Chart]:
-    for key, title, axis, from_zero in _OVER_STEPS:
+    for key, title, axis, tick_format in _OVER_STEPS:
         values = training.series.get(key, ())
         if any(value is not None for value in values):
             steps = {title: training.steps}
             identity = key.replace("/", "-").replace("_", "-")
-            yield charts.lines(identity, title, steps, {title: values}, axis, from_zero=from_zero)
+            yield charts.lines(identity, title, steps, {title: values}, axis, "", tick_format)

@@ -16,10 +16,8 @@ def compact(number: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share of 0..1 with one digit after the point, more where it would read as zero."""
-    if 0 < abs(share) < 0.001:
-        return f"{share:.3%}"
-    return f"{share:.1%}"
+    """A share of 0..1 with one digit after the point; what is too small for it is not zero."""
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
 
 
 def share_of(part: float, whole: float) -> float:

@@ -83,7 +83,7 @@ class GroundingConfig(StrictConfig):
     """Whether this check runs."""
     min_support: float = Field(default=0.6, ge=0, le=1)
     """Smallest share of a response's content words that occur in the text."""
-    min_label_support: float = Field(default=0.4, ge=0, le=1)
+    min_label_support: float = Field(default=0.3, ge=0, le=1)
     """The same share, of the instruction or reasoning, where the response is a label."""
     numbers: bool = True
     """Whether each number of a response must occur in the text."""
@@ -163,7 +163,7 @@ class CorpusDedupConfig(StrictConfig):
 
     enabled: bool = True
     """Whether pairs are deduplicated across the corpus."""
-    threshold: float = Field(default=0.8, gt=0, lt=1)
+    threshold: float = Field(default=0.7, gt=0, lt=1)
     """Jaccard similarity of word shingles, of the instructions times that of the responses, around
     which pairs begin to count as duplicates."""
     num_perm: int = Field(default=128, ge=16, le=512)

@@ -11,10 +11,10 @@ probability 1 - (1 - s^r)^b for s = s_i * s_r (Leskovec, Rajaraman and Ullman, M
 Datasets, section 3.4). Both parts must be alike: "What is the main idea of the passage?" has
 another answer for each text and stays, however long the question and short the answer. Without
 `with_response`, s = s_i. `bands_and_rows` chooses b and r for a threshold; with 128 hashes and
-threshold 0.8 that is b=9, r=13:
+threshold 0.7 that is b=14, r=9:
 
-    s     0.5    0.6    0.7    0.8    0.9    0.95   1
-    P     0.001  0.01   0.08   0.40   0.93   0.998  1
+    s     0.3     0.4    0.5   0.6   0.7   0.8   0.9    1
+    P     0.0003  0.004  0.03  0.13  0.44  0.87  0.999  1
 
 So the threshold is the middle of a slope and not an edge: pairs well above it almost always fall,
 identical ones always, pairs well below almost never. Candidates are not verified, since that

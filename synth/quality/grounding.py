@@ -3,9 +3,11 @@
 The evidence that is judged, first that applies:
 
     reasoning    the response is a label and the pair has a reasoning
-    instruction  the response is a label ("true", "neutral", "positive", a category none of whose
-                 fellow options the text speaks of) and the pair has no reasoning
+    instruction  the response is a label and the pair has no reasoning
     response     otherwise
+
+A label judges the text and is no piece of it: "true", "neutral"; a category none of whose fellow
+options the text speaks of; at most four words in answer to a question for the tone or the genre.
 
 Score of the evidence, 0..1:
 
@@ -31,12 +33,13 @@ from synth.quality.config import GroundingConfig
 from synth.quality.labels import is_known_label
 from synth.quality.numbers import number_mentions
 from synth.quality.text_index import TextIndex
-from synth.quality.words import PairWords, fold, split_words
+from synth.quality.words import PairWords, content_units, fold, property_words, split_words
 
 Evidence = Literal["copied", "response", "reasoning", "instruction", "none"]
 
 UNKNOWN_SCORE = 0.5
 _OPTION_SUPPORT = 0.5
+_LONGEST_PROPERTY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ def assess_grounding(index: TextIndex, pair: Pair, words: PairWords | None = Non
         words: the pair's words, if they are at hand.
     """
     words = words or PairWords(pair)
-    if is_label(index, pair, words.response):
+    if is_label(index, words):
         if pair.reasoning:
             return _judged("reasoning", index.support(words.reasoning))
         return _judged("instruction", index.support(words.instruction))
@@ -70,16 +73,24 @@ def grounding_score(index: TextIndex, pair: Pair) -> float:
     return assess_grounding(index, pair).score
 
 
-def is_label(index: TextIndex, pair: Pair, response_words: list[str]) -> bool:
+def is_label(index: TextIndex, words: PairWords) -> bool:
     """Whether a response is a judgement about the text and not a piece of its content.
 
-    Such are the known labels, and one of several options of which the text holds none.
+    Such are the known labels; one of several options of which the text holds none; and a short
+    answer to a question for a property of the text, such as its tone, and for nothing else.
     """
-    if is_known_label(response_words):
+    if is_known_label(words.response):
         return True
-    if len(pair.options) < 2:
+    if (
+        len(words.response) <= _LONGEST_PROPERTY
+        and property_words(words.instruction)
+        and not content_units(words.instruction)
+    ):
+        return True
+    options = words.pair.options
+    if len(options) < 2:
         return False
-    supports = (index.support(split_words(option)) for option in pair.options)
+    supports = (index.support(split_words(option)) for option in options)
     return all((support or 0.0) < _OPTION_SUPPORT for support in supports)
 
 
@@ -102,9 +113,16 @@ def grounding_verdict(
 
 
 def question_verdict(index: TextIndex, words: PairWords, min_support: float) -> str:
-    """Reason to drop a pair whose instruction speaks of other things: `question_beside_text`."""
+    """Judge a question that was written to a given answer; 0 for `min_support` passes all.
+
+    Returns:
+        `answer_in_question` if it holds the answer, `question_beside_text` if it speaks of other
+        things than the text, or empty.
+    """
     if not min_support:
         return ""
+    if f" {' '.join(words.response)} " in f" {' '.join(words.instruction)} ":
+        return "answer_in_question"
     support = index.support(words.instruction)
     return "" if support is not None and support >= min_support else "question_beside_text"
 

@@ -28,7 +28,7 @@ _NUMBER = re.compile(
     r"(?<!\d)(?P<digits>\d{1,3}(?:[ '\u2019]\d{3})+(?!\d)(?:[.,]\d+)?|\d+(?:[.,]\d+)*)"
     rf"(?:[ -]?(?P<scale>(?:{_SCALE_NAMES})(?![a-z])))?"
 )
-_LIST_MARKER = re.compile(r"(?m)^\s*\(?\d{1,2}[.):]\s+|(?<!\w)\(?\d{1,2}\)\s")
+_LIST_MARKER = re.compile(r"(?m)^[^\S\n]*\(?\d{1,2}[.):]\s+|(?<!\w)\(?\d{1,2}\)\s")
 _LONGEST_SCALED = 20
 
 _WORDS_BY_LANGUAGE = (

@@ -36,53 +36,20 @@ _WORD = re.compile(rf"\d+(?:[.,]\d+)*(?!\w)|[{UNSPACED}]|{_LETTER}+(?:[{_MARKS}]
 _ASCII_WORD = re.compile(r"\d+(?:[.,]\d+)*(?!\w)|[a-z0-9]+")
 _UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 
-_VOCABULARY = {
-    name: frozenset(words.split())
-    for name, words in tomllib.loads(
-        Path(__file__).with_name("vocabulary.toml").read_text(encoding="utf-8")
-    ).items()
-}
-_NOT_CONTENT = frozenset().union(*_VOCABULARY.values())
-_NOT_TOPIC = _VOCABULARY["function"] | _VOCABULARY["task"]
+_TABLE: dict[str, str] = tomllib.loads(
+    Path(__file__).with_name("vocabulary.toml").read_text(encoding="utf-8")
+)
+_VOCABULARY = {name: frozenset(words.split()) for name, words in _TABLE.items()}
+_NOT_CONTENT = frozenset().union(
+    *(
+        _VOCABULARY[name]
+        for name in ("function", "question", "relation", "frame", "task", "property")
+    )
+)
+_NOT_TOPIC = _VOCABULARY["function"] | _VOCABULARY["frame"]
 _HIRAGANA = re.compile("[\u3041-\u309f]")
 
-# Longest first. English endings and the commonest of the other Latin-script languages.
-_ENDINGS = (
-    *("ements", "ations", "ingly", "ation", "ement", "ments", "ities", "iness", "ings", "ness"),
-    *(
-        "ment",
-        "ally",
-        "edly",
-        "ions",
-        "ungen",
-        "ung",
-        "ing",
-        "ies",
-        "ied",
-        "ers",
-        "ors",
-        "est",
-        "ion",
-    ),
-    *(
-        "ity",
-        "ful",
-        "ous",
-        "ive",
-        "ent",
-        "ed",
-        "es",
-        "er",
-        "or",
-        "en",
-        "em",
-        "ly",
-        "al",
-        "os",
-        "as",
-    ),
-    *("e", "s", "y", "o", "a"),
-)
+_ENDINGS = sorted(_TABLE["endings"].split(), key=len, reverse=True)
 _SHORTEST_STEM = 3
 
 
@@ -149,6 +116,11 @@ def topic_units(words: Sequence[str]) -> list[str]:
 def relation_words(words: Sequence[str]) -> frozenset[str]:
     """Negations and relations among the words: "not", "before", "more"."""
     return _VOCABULARY["relation"].intersection(words)
+
+
+def property_words(words: Sequence[str]) -> frozenset[str]:
+    """Properties of a text as a whole among the words: "tone", "genre"."""
+    return _VOCABULARY["property"].intersection(words)
 
 
 def unspaced_bigrams(words: Sequence[str]) -> list[str]:

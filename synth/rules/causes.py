@@ -1,9 +1,10 @@
 """Causes and effects within one sentence.
 
-"The fair was called off because the river had risen."   why?  -> "Because the river had risen."
-"Owing to the flood, the fair was called off."           why?  -> "Owing to the flood."
-"Because the river had risen, it was called off."        what follows?  -> "It was called off."
-"The long rain led to a flood."                          what led to a flood?  -> "The long rain."
+The fair was called off because the river had risen.   why?          -> Because the river had ...
+Owing to the flood, the fair was called off.           why?          -> Owing to the flood.
+Because the river had risen, it was called off.        what follows? -> It was called off.
+If it rains again, the dam will burst.                 what if?      -> The dam will burst.
+The long rain led to a flood.                          what led to?  -> The long rain.
 """
 
 import random
@@ -17,7 +18,6 @@ from synth.rules.clauses import (
     MAX_CHARS,
     as_sentence,
     capitalised,
-    first_word,
     inline,
     is_dangling,
     quotable,
@@ -26,6 +26,7 @@ from synth.rules.connections import find_consequences
 from synth.rules.links import Link
 from synth.rules.phrasing import phrase
 from synth.rules.sentences import Passage
+from synth.rules.table_schema import CauseKind, Causes
 
 _MAX_COMMAS = 1
 _MAX_SUBJECT_WORDS = 8
@@ -45,22 +46,26 @@ def find_cause_effect(passage: Passage, links: Sequence[Link]) -> list[Candidate
     if language.fronted is not None:
         for number, start in enumerate(passage.starts):
             end = passage.ends[number]
-            if end - start <= MAX_CHARS and (match := language.fronted.match(text, start, end)):
-                found.append(Candidate((number,), partial(_unfold, passage, number, match)))
+            if end - start > MAX_CHARS:
+                continue
+            fronted = language.fronted.match(text, start, end)
+            if fronted is not None:
+                found.append(Candidate((number,), partial(_unfold, passage, number, fronted)))
     return found
 
 
 def _explain(
     passage: Passage, number: int, match: re.Match[str], stream: random.Random
 ) -> Pair | None:
-    """`effect because cause`, or `cause led to effect`."""
+    """A sentence with its cause or its effect in the second part."""
     language, text = passage.language, passage.text
     start, end = passage.starts[number], passage.ends[number]
     before, after = text[start : match.start()], text[match.start(2) : end]
     kind = language.cause_kinds[match.group(2)]
     if kind == "verb":
         return _explain_verb(passage, before, match.group(2), text[match.end() : end], stream)
-    if not after.endswith((".", "\u3002")) or len(language.cause.findall(text, start, end)) > 1:
+    assert language.cause is not None
+    if not after.endswith(".") or len(language.cause.findall(text, start, end)) > 1:
         return None
     effect = quotable(before, min_spaces=2)
     cause = quotable(after, min_spaces=3 if kind == "clause" else 2)
@@ -68,14 +73,26 @@ def _explain(
         return None
     if not effect[0].isupper() or is_dangling(language, effect):
         return None
-    if effect.rpartition(" ")[2].lower() in language.causes.not_after:
-        return None
-    if kind == "clause" and language.causes.requires_comma and not match.group(1):
-        return None
-    is_guarded = match.group(2) in language.causes.guarded
-    if is_guarded and not re.search(language.causes.guard, effect + match.group(1)):
+    if not _is_cause_of(language.causes, effect, match, kind, cause):
         return None
     return _ask_why(passage, effect, as_sentence(after), stream)
+
+
+def _is_cause_of(
+    causes: Causes, effect: str, match: re.Match[str], kind: CauseKind, cause: str
+) -> bool:
+    """Whether a connective ties the clause before it, as a whole, to the words after it."""
+    comma, connective = match.groups()
+    words = effect.lower().split()
+    if words[-1] in causes.not_after or (words[0] in causes.subordinators and "," not in effect):
+        return False
+    if kind == "phrase" and comma and "," in cause:  # "The fair, owing to the flood, was put off"
+        return False
+    if kind == "clause" and causes.requires_comma and not comma:
+        return False
+    if not comma and not set(causes.negations).isdisjoint(words):
+        return False
+    return connective not in causes.guarded or bool(re.search(causes.guard, effect + comma))
 
 
 def _explain_verb(
@@ -89,9 +106,9 @@ def _explain_verb(
     words = subject.lower().split()
     if len(words) > _MAX_SUBJECT_WORDS or "," in subject or not subject[0].isupper():
         return None
-    if is_dangling(language, subject) or not language.not_in_terms.isdisjoint(words[1:]):
+    if is_dangling(language, subject) or not language.not_in_terms.isdisjoint(words):
         return None
-    if not _is_plain(result) or first_word(subject).lower() in language.not_in_terms:
+    if not _is_plain(result):
         return None
     if stream.random() < 0.5:
         question = phrase(language.pools.get("verb_cause", ()), stream, verb=verb, result=result)
@@ -109,14 +126,25 @@ def _explain_verb(
 def _unfold(
     passage: Passage, number: int, match: re.Match[str], stream: random.Random
 ) -> Pair | None:
-    """`Because cause, effect.`"""
+    """A sentence that begins with its cause: `Because cause, effect`."""
     language = passage.language
     if match.end() != passage.ends[number] or not match.group().endswith("."):
         return None
     effect = quotable(match.group(3), min_spaces=2)
     cause = quotable(match.group(2), min_spaces=_MIN_PHRASE_SPACES)
-    if effect is None or cause is None or "," in effect:
+    if effect is None or cause is None or "," in effect or _INNER_STOP.search(match.group()):
         return None
+    if match.group(1) in language.causes.fronted_conditions:
+        if is_dangling(language, cause) or quotable(cause) is None:
+            return None
+        condition = match.group()[: match.start(3) - match.start()].rstrip(", ")
+        question = phrase(
+            language.pools.get("condition", ()),
+            stream,
+            condition=condition,
+            condition_inline=condition[0].lower() + condition[1:],
+        )
+        return free_form(question, as_sentence(effect))
     if not is_dangling(language, effect):
         fronted = f"{match.group(1)} {cause}" if match.group(1)[-1].isalpha() else ""
         return _ask_why(passage, capitalised(effect), as_sentence(fronted), stream)

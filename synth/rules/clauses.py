@@ -6,6 +6,7 @@ from synth.rules.languages import Language
 from synth.rules.sentences import Passage
 
 MAX_CHARS = 320
+MAX_SENTENCE_CHARS = 480
 _MIN_CHARS, _MIN_UNSPACED_CHARS = 20, 7
 _MIN_SPACES = 3
 # Quotation marks would nest, brackets and markup hardly ever read well out of their context.
@@ -15,12 +16,17 @@ _UNQUOTABLE = re.compile(
 )
 _BROKEN = re.compile("[|{}<>\\\\_=~^*#\x00-\x1f\x85\u2028\u2029\ufffd]|https?:|www\\.")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff]")
+_CONTENT_WORD = re.compile("(?<![\\w-])[^\\W\\d_]{5,}+(?:-[^\\W\\d_]++)*+(?!['\u2019])")
+_UNSPACED_WORD = re.compile(
+    "(?<![\u4e00-\u9fff])[\u4e00-\u9fff]{2,4}(?![\u4e00-\u9fff])|[\u30a1-\u30fa\u30fc]{2,}+"
+)
+_ZH_GRAMMAR = re.compile("[的了是在和也就与及着吗呢之这那而其为被把有对从到由于以将并或不都很更最]")
 _FIRST_WORD = re.compile("[\\w'\u2019-]+")
 _STATEMENT_ENDS = (".", "\u3002", "\u0964")
 _SENTENCE_ENDS = tuple(".!?\u3002\uff01\uff1f\u061f\u0964") + tuple(
     sign + closer for sign in ".!?\u3002\uff01\uff1f" for closer in "\"'\u201d\u2019)\u300d\u00bb"
 )
-_BALANCED = (("(", ")"), ("\u201c", "\u201d"), ("\u300c", "\u300d"), ("\u00ab", "\u00bb"))
+_BALANCED = (("\u201c", "\u201d"), ("\u300c", "\u300d"), ("\u00ab", "\u00bb"))
 
 
 def statement(passage: Passage, sentence: int) -> str | None:
@@ -51,12 +57,14 @@ def quotable(clause: str, min_spaces: int = _MIN_SPACES) -> str | None:
 def whole_sentence(passage: Passage, sentence: int) -> str | None:
     """A sentence as it stands, if it is one that can be given as an answer."""
     start, end = passage.starts[sentence], passage.ends[sentence]
-    if end - start > MAX_CHARS:
+    if end - start > MAX_SENTENCE_CHARS:
         return None
     text = passage.text[start:end]
     if not text.endswith(_SENTENCE_ENDS) or not _begins_well(text) or _BROKEN.search(text):
         return None
-    if text.count('"') % 2 or any(text.count(a) != text.count(b) for a, b in _BALANCED):
+    if text.count('"') % 2 or text.count("(") != text.count(")"):
+        return None
+    if not text.isascii() and any(text.count(a) != text.count(b) for a, b in _BALANCED):
         return None
     if is_unspaced(text):
         return text if len(text) >= _MIN_UNSPACED_CHARS else None
@@ -67,7 +75,10 @@ def is_dangling(language: Language, clause: str) -> bool:
     """Whether a clause leans on the one before it, by its first word."""
     if is_unspaced(clause[:8]):
         return clause.startswith(tuple(language.dangling))
-    return first_word(clause).lower() in language.dangling
+    word = first_word(clause).lower()
+    if word in language.dangling or word.partition("'")[0] in language.dangling:
+        return True
+    return language.opening is not None and language.opens_with(language.opening.match(clause))
 
 
 def first_word(clause: str) -> str:
@@ -92,10 +103,12 @@ def as_sentence(clause: str) -> str:
 def inline(passage: Passage, clause: str) -> str | None:
     """A clause as it is written within a sentence; None where its first word may be a name.
 
-    A first word that the text also has in lower case is none; one that it has with a capital in
-    the midst of a sentence is one, and keeps its capital.
+    A first word that the text has with a capital in the midst of a sentence is one, and keeps its
+    capital. (One that the text also has in lower case may still be an imperative here.)
     """
     word = first_word(clause)
+    if ". " in clause:
+        return None
     if not word or not clause.startswith(word) or not word[0].isupper() or word in ("I", "I'm"):
         return clause if word[:1].isalpha() else None
     lowered = word[0].lower() + word[1:]
@@ -103,11 +116,19 @@ def inline(passage: Passage, clause: str) -> str | None:
         return lowered + clause[len(word) :]
     text = passage.text
     position = text.find(f" {word} ")
-    if position > 0 and text[position - 1].isalpha():
-        return clause
-    if f" {lowered} " in text:
-        return lowered + clause[len(word) :]
-    return None
+    return clause if position > 0 and text[position - 1].isalpha() else None
+
+
+def content_words(passage: Passage, sentence: str) -> list[str]:
+    """Distinct content words, the first word left out for its capital may be the sentence's."""
+    if is_unspaced(sentence):
+        pieces = " ".join(_ZH_GRAMMAR.split(sentence))
+        found = _UNSPACED_WORD.findall(pieces)
+    else:
+        found = _CONTENT_WORD.findall(sentence, len(first_word(sentence)) + 1)
+    return [
+        word for word in dict.fromkeys(found) if word.lower() not in passage.language.function_words
+    ]
 
 
 def is_unspaced(clause: str) -> bool:

@@ -44,7 +44,7 @@ class RulesConfig(StrictConfig):
     """Most pairs of one text."""
     max_per_task: int = Field(default=2, ge=1)
     """Most pairs of one task in one text."""
-    tasks: dict[RuleTask, float] = {}
+    tasks: dict[RuleTask, float] = Field(default={})
     """How readily a task is drawn among those that a text offers; a task left out is not mined;
     empty: all tasks, by the weights in `synth.rules.config`."""
 

@@ -15,11 +15,12 @@ from typing import Literal
 
 from pipeline.contracts import Pair
 from synth.rules.candidates import BLANK, Candidate, draw, free_form, multiple_choice
-from synth.rules.clauses import inline, is_dangling
-from synth.rules.languages import Language, Relation
+from synth.rules.clauses import capitalised, inline, is_dangling
+from synth.rules.languages import Language
 from synth.rules.links import Link, LinkedPair, read_link
 from synth.rules.phrasing import phrase
 from synth.rules.sentences import Passage
+from synth.rules.table_schema import Relation
 
 _GAP_SHARE, _COMPARE_SHARE, _REVERSE_SHARE = 0.25, 0.25, 0.3
 _JUDGED: tuple[Relation, ...] = ("consequence", "contrast", "addition")
@@ -85,7 +86,9 @@ def _judge(
     known = [
         (judgement.labels, pool)
         for judgement, pool in language.judgements
-        if judgement.task == task and link.relation in judgement.labels
+        if judgement.task == task
+        and link.relation in judgement.labels
+        and not (judgement.is_strict and capitalised(link.connective) in language.weak)
     ]
     if not known or sides.hypothesis is None:
         return None
@@ -95,17 +98,18 @@ def _judge(
 
 
 def _join(passage: Passage, link: Link, sides: LinkedPair, stream: random.Random) -> Pair | None:
-    """Choose the connective; the wrong ones are attached to a sentence in the same way."""
+    """Choose the connective among some that are attached to a sentence in the same way."""
     language = passage.language
     if link.premise == link.sentence or "link" not in language.pools:
         return None
+    attachments = ("plain", "comma") if link.comma else (link.attachment,)
     options = [link.connective]
     for relation in _JUDGED:
         if relation != link.relation:
             fitting = [
                 word
                 for word, kinds in language.connectives.items()
-                if kinds == (relation, link.attachment)
+                if kinds[0] == relation and kinds[1] in attachments
             ]
             if fitting:
                 options.append(draw(fitting, stream))

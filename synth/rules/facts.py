@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from pipeline.contracts import Pair
-from synth.rules.candidates import BLANK, Candidate, free_form, multiple_choice, shuffled
+from synth.rules.candidates import BLANK, Candidate, draw, free_form, multiple_choice, shuffled
 from synth.rules.clauses import (
     MAX_CHARS,
     as_sentence,
+    content_words,
     inline,
     is_dangling,
     quotable,
@@ -28,6 +29,9 @@ _MIN_DESCRIPTION_WORDS = 5
 _NUMBER = re.compile(r"(?<![\w.,/-])[$\u20ac\u00a3]?\d++(?:[.,]\d++)*+%?(?![\w/-])")
 _YEAR = re.compile(r"1[0-9]\d\d|20\d\d")
 _NUM_OPTIONS, _MAX_TRIES = 4, 20
+_YEARS_APART = 15
+_AROUND, _MAX_AROUND_CHARS = 2, 2000
+_DAYS = 31
 _GLOSSARY_LINE = re.compile(
     r"^[ \t]*+(?:[-*\u2022][ \t]++)?([^\W\d_][^\n:\u2013\u2014]{1,40}+)"
     r"(?::| [\u2013\u2014-]|\uff1a)[ \t]*+(\S[^\n]{20,299})$",
@@ -71,15 +75,26 @@ def _define(
     description = passage.text[match.end() : passage.ends[number]]
     if not description.endswith(".") or quotable(description) is None:
         return None
+    for joint in language.joints:
+        head, found, _ = description.partition(joint)
+        if found and description.count(",") == 1:
+            description = head
     if description.count(" ") < _MIN_DESCRIPTION_WORDS - 1 or ";" in description:
         return None
-    question = phrase(
-        language.pools.get("definition", ()),
-        stream,
-        term=inline(passage, term) or term,
-        copula=copula,
-    )
+    term = _term_inline(passage, term)
+    question = phrase(language.pools.get("definition", ()), stream, term=term, copula=copula)
     return free_form(question, as_sentence(description))
+
+
+def _term_inline(passage: Passage, term: str) -> str:
+    """A term as it is written within a sentence; a name keeps its capital."""
+    written = inline(passage, term)
+    if written is not None:
+        return written
+    first, _, rest = term.partition(" ")
+    lowered = first[0].lower() + first[1:]
+    is_name = not rest[:1].islower() and f" {lowered}" not in passage.text
+    return term if is_name or first.isupper() else lowered + term[len(first) :]
 
 
 def _look_up(passage: Passage, term: str, meaning: str, stream: random.Random) -> Pair | None:
@@ -87,22 +102,30 @@ def _look_up(passage: Passage, term: str, meaning: str, stream: random.Random) -
     meaning = meaning.strip()
     if quotable(term, min_spaces=0) is None and len(term) > 1:
         return None
-    if meaning.count(" ") < _MIN_DESCRIPTION_WORDS - 1 or meaning.endswith(("?", ":", ",")):
+    if quotable(meaning) is None or meaning.count(" ") < _MIN_DESCRIPTION_WORDS - 1:
+        return None
+    if meaning.endswith((":", ",")):
         return None
     return free_form(phrase(pool, stream, term=term), meaning)
 
 
 def find_gap(passage: Passage, links: Sequence[Link]) -> list[Candidate]:
-    """Numbers of two digits and more, to be put back into their sentences."""
+    """Numbers of two digits and more to be put back into their sentences; without any, words."""
     del links
     if "gap" not in passage.language.pools:
         return []
     matches = [match for match in _NUMBER.finditer(passage.text) if len(match.group()) > 1]
     numbers = [match.group() for match in matches]
-    return [
+    found = [
         Candidate((number,), partial(_leave_out, passage, number, match, numbers))
         for match in matches
         if (number := passage.sentence_at(match.start())) >= 0
+    ]
+    if found or "gap_word" not in passage.language.pools:
+        return found
+    return [
+        Candidate((number,), partial(_leave_out_word, passage, number))
+        for number in range(len(passage.starts))
     ]
 
 
@@ -120,6 +143,8 @@ def _leave_out(
     answer = match.group()
     before, after = sentence[: match.start() - start], sentence[match.end() - start :]
     digits = answer.strip("$\u20ac\u00a3%")
+    if after[:1] in ("'", "\u2019"):  # "the 1980's"
+        return None
     if digits in before or digits in after or is_dangling(passage.language, sentence):
         return None
     options = [answer, *_distractors(answer, sentence, numbers, stream)]
@@ -127,48 +152,75 @@ def _leave_out(
     return multiple_choice(question, answer, options, stream)
 
 
+def _leave_out_word(passage: Passage, number: int, stream: random.Random) -> Pair | None:
+    sentence = whole_sentence(passage, number)
+    if sentence is None or is_dangling(passage.language, sentence) or len(sentence) > MAX_CHARS:
+        return None
+    words = [word for word in content_words(passage, sentence) if sentence.count(word) == 1]
+    if not words:
+        return None
+    answer = draw(words, stream)
+    first, last = max(0, number - _AROUND), min(len(passage.starts) - 1, number + _AROUND)
+    start, end = passage.starts[first], passage.ends[last]
+    if end - start > _MAX_AROUND_CHARS:
+        return None
+    around = passage.text[start:end]
+    others = [
+        word
+        for word in content_words(passage, around)
+        if word not in sentence and word[0].isupper() == answer[0].isupper()
+    ]
+    if len(others) < _NUM_OPTIONS - 1:
+        return None
+    # Words of one ending tend to be of one kind, so that grammar alone does not give the answer.
+    others = sorted(shuffled(others, stream), key=lambda word: word[-2:] != answer[-2:])
+    gapped = sentence.replace(answer, BLANK)
+    question = phrase(passage.language.pools["gap_word"], stream, gapped=gapped)
+    options = [answer, *others[: _NUM_OPTIONS - 1]]
+    return multiple_choice(question, answer, options, stream)
+
+
 def _distractors(
     answer: str, sentence: str, numbers: Sequence[str], stream: random.Random
 ) -> list[str]:
     """Numbers of the text that look like the answer; short of those, its digits changed."""
-    is_year = _is_year(answer)
+    shape = _shape(answer)
     alike = {
         number
         for number in numbers[:200]
-        if number != answer
-        and number not in sentence
-        and _shape(number) == _shape(answer)
-        and _is_year(number) == is_year
+        if number != answer and number not in sentence and _shape(number) == shape
     }
     chosen = shuffled(sorted(alike), stream)[: _NUM_OPTIONS - 2]
     for _ in range(_MAX_TRIES):
         if len(chosen) == _NUM_OPTIONS - 1:
             break
-        other = _changed(answer, is_year, stream)
+        other = _changed(answer, shape, stream)
         if other != answer and other not in chosen and other not in sentence:
             chosen.append(other)
     return chosen
 
 
-def _changed(number: str, is_year: bool, stream: random.Random) -> str:
-    """A number with one or two digits changed; a year stays within its century."""
-    places = [place for place, sign in enumerate(number) if sign.isdigit()]
-    places = places[2:] if is_year else places[:2]
+def _changed(number: str, shape: str, stream: random.Random) -> str:
+    """Another number of that shape: a near year, a day of the month, else its digits changed."""
+    if shape == "year":
+        return str(int(number) + 1 + int(stream.random() * 2 * _YEARS_APART) - _YEARS_APART)
+    if shape == "day":
+        return str(2 + int(stream.random() * (_DAYS - 1)))
     signs = list(number)
+    places = [place for place, sign in enumerate(signs) if sign.isdecimal()][:2]
     for place in places:
-        lowest = 1 if place == places[0] and not is_year else 0
+        lowest = 1 if place == places[0] else 0
         signs[place] = str(lowest + int(stream.random() * (10 - lowest)))
     return "".join(signs)
 
 
-def _is_year(number: str) -> bool:
-    return _YEAR.fullmatch(number) is not None
-
-
 def _shape(number: str) -> str:
-    """What a number looks like: its currency, its percent sign, whether it is long."""
-    marks = "".join(sign for sign in number if sign in "$\u20ac\u00a3%")
-    return f"{marks}{len(number) // 3}{'.' in number}"
+    """What a number looks like: a year, a day, else its currency, its signs and its length."""
+    if _YEAR.fullmatch(number):
+        return "year"
+    if number.isdecimal() and len(number) <= 2 and int(number) <= _DAYS:
+        return "day"
+    return re.sub(r"\d+", lambda digits: "9" if len(digits.group()) < 3 else "99", number)
 
 
 def find_list(passage: Passage, links: Sequence[Link]) -> list[Candidate]:
@@ -180,9 +232,14 @@ def find_list(passage: Passage, links: Sequence[Link]) -> list[Candidate]:
 
 
 def _enumerate(passage: Passage, listing: Listing, stream: random.Random) -> Pair | None:
-    lead = quotable(listing.lead, min_spaces=1)
+    lead = quotable(listing.lead.rpartition(". ")[2])
     response = "\n".join(f"- {item}" for item in listing.items)
-    if lead is None or len(response) > _MAX_LIST_CHARS or len(listing.items) > _MAX_LIST_ITEMS:
+    if (
+        lead is None
+        or is_dangling(passage.language, lead)
+        or len(response) > _MAX_LIST_CHARS
+        or len(listing.items) > _MAX_LIST_ITEMS
+    ):
         return None
     if not all(listing.items):
         return None

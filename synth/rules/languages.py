@@ -9,118 +9,33 @@ knowledge of it - completion, words to text, title, gap, list - in English phras
 import functools
 import re
 import tomllib
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from pipeline.config import StrictConfig, load_config
+from pipeline.config import load_config
 from synth.rules.phrasing import Pool, parse_pool
-
-Relation = Literal[
-    "consequence", "contrast", "addition", "restatement", "example", "summary", "none"
-]
-Attachment = Literal["plain", "comma", "inverting"]
-CauseKind = Literal["clause", "phrase", "verb"]
+from synth.rules.table_schema import (
+    Attachment,
+    CauseKind,
+    Causes,
+    Connectives,
+    Definitions,
+    Judgement,
+    Relation,
+    Table,
+)
 
 _TABLES = Path(__file__).parent / "tables"
 _FALLBACK, _FALLBACK_FORMS = (
     "en",
     frozenset({"completion", "words", "title", "section", "heading", "gap", "list"}),
 )
-_SAMPLE_CHARS = 1500
+_SAMPLE_CHARS = 800
 _MIN_STOP_WORD_SHARE = 0.08
 _MIN_SCRIPT_SHARE = 0.2
 _KANA = re.compile("[\u3041-\u30ff]")
 _HAN = re.compile("[\u4e00-\u9fff]")
-
-
-class Connectives(StrictConfig):
-    """Sentence openings of one relation, by how they are attached to their sentence."""
-
-    plain: tuple[str, ...] = ()
-    """Cut off with or without a comma."""
-    comma: tuple[str, ...] = ()
-    """Connectives only where a comma follows."""
-    inverting: tuple[str, ...] = ()
-    """They change the word order: never cut off."""
-
-
-class Causes(StrictConfig):
-    """Words that tie an effect to its cause."""
-
-    clauses: tuple[str, ...] = ()
-    """Effect, word, clause of cause."""
-    phrases: tuple[str, ...] = ()
-    """Effect, word, noun phrase of cause."""
-    guarded: tuple[str, ...] = ()
-    """Those with other meanings, taken only where `guard` is found before them."""
-    guard: str = ""
-    """Regular expression, searched in the effect."""
-    fronted_clauses: tuple[str, ...] = ()
-    """Word, clause of cause, comma, effect."""
-    fronted_phrases: tuple[str, ...] = ()
-    """Word, noun phrase of cause, comma, effect."""
-    not_after: tuple[str, ...] = ()
-    """Words right before a connective that make it part of something else."""
-    requires_comma: bool = False
-    """Whether a clause of cause has a comma before it."""
-    verbs: tuple[str, ...] = ()
-    """Cause, verb, effect."""
-
-
-class Definitions(StrictConfig):
-    """Words of sentences that say what something is."""
-
-    determiners: tuple[str, ...] = ()
-    """Articles before a term."""
-    copulas: tuple[str, ...] = ()
-    """Forms of "to be"; one of `articles` has to follow."""
-    articles: tuple[str, ...] = ()
-    """First words of a description."""
-    definers: tuple[str, ...] = ()
-    """Verbs that define by themselves."""
-    not_in_terms: tuple[str, ...] = ()
-    """Words that are in no term."""
-
-
-class Judgement(StrictConfig):
-    """Questions that are answered by a label: how two sentences are related."""
-
-    task: Literal["entailment", "paraphrase"]
-    """The task that asks them."""
-    labels: dict[Relation, str]
-    """The label of each relation; together they are the options."""
-    questions: tuple[str, ...]
-    """Phrasings with `{premise}` and `{hypothesis}`."""
-
-
-class Table(StrictConfig):
-    """A language's file in `tables/`."""
-
-    stop_words: tuple[str, ...]
-    """Its commonest words, for the guess."""
-    abbreviations: tuple[str, ...]
-    """Words whose period ends no sentence."""
-    starters: tuple[str, ...]
-    """Words with a capital that begin a sentence even after an initial or a number."""
-    dangling: tuple[str, ...]
-    """First words of sentences that lean on the sentence before."""
-    lowerable: tuple[str, ...]
-    """First words that lose their capital inside a sentence."""
-    function_words: tuple[str, ...]
-    """Long words that are no content."""
-    connectives: dict[Relation, Connectives] = {}
-    """Sentence openings by what they say about the sentence before."""
-    causes: Causes
-    """Causes and effects."""
-    definitions: Definitions
-    """Definitions."""
-    judgements: tuple[Judgement, ...] = ()
-    """Questions answered by a label."""
-    phrasings: dict[str, tuple[str, ...]]
-    """Phrasings by form."""
 
 
 @dataclass(frozen=True)
@@ -137,11 +52,12 @@ class Language:
     judgements: tuple[tuple[Judgement, Pool], ...] = ()
     connectives: dict[str, tuple[Relation, Attachment]] = field(default_factory=dict)
     """What each connective says, by its form at a sentence's beginning."""
+    weak: frozenset[str] = frozenset()
     opening: re.Pattern[str] | None = None
-    """Groups: connective, comma."""
+    """Groups: connective, comma; `opens_with` says whether it is one."""
     inner_link: re.Pattern[str] | None = None
     """The same after a semicolon; groups: connective, comma."""
-    causes: Causes = Causes()
+    causes: Causes = field(default_factory=Causes)
     cause_kinds: dict[str, CauseKind] = field(default_factory=dict)
     cause: re.Pattern[str] | None = None
     """Groups: comma, connective."""
@@ -149,7 +65,14 @@ class Language:
     """Groups: connective, cause, effect."""
     definition: re.Pattern[str] | None = None
     """Groups: term, copula (None: a defining verb)."""
+    joints: tuple[str, ...] = ()
     not_in_terms: frozenset[str] = frozenset()
+
+    def opens_with(self, match: re.Match[str] | None) -> bool:
+        """Whether a match of `opening` is a connective, and not the same words in another use."""
+        if match is None:
+            return False
+        return self.connectives[match.group(1)][1] != "comma" or bool(match.group(2))
 
 
 def guess_language(text: str) -> str:
@@ -162,16 +85,15 @@ def guess_language(text: str) -> str:
             return "ja" if num_kana > threshold / 4 else "zh"
     words = sample.lower().split()
     owners = _stop_word_owners()
-    votes: Counter[str] = Counter()
+    votes: dict[str, int] = {}
     for word in words:
-        if word in owners:
-            votes.update(owners[word])
-    ranked = votes.most_common(2)
-    if not ranked or ranked[0][1] < max(1, _MIN_STOP_WORD_SHARE * len(words)):
+        for code in owners.get(word, ()):
+            votes[code] = votes.get(code, 0) + 1
+    most = max(votes.values(), default=0)
+    leaders = [code for code, count in votes.items() if count == most]
+    if len(leaders) != 1 or most < _MIN_STOP_WORD_SHARE * len(words):
         return ""
-    if len(ranked) == 2 and ranked[0][1] == ranked[1][1]:
-        return ""
-    return ranked[0][0]
+    return leaders[0]
 
 
 @functools.cache
@@ -198,6 +120,7 @@ def load_language(code: str) -> Language:
         **{name: getattr(bare, name) for name in ("dangling", "lowerable", "function_words")},
         judgements=tuple((entry, parse_pool(entry.questions)) for entry in table.judgements),
         connectives=connectives,
+        weak=frozenset(word for words in table.connectives.values() for word in words.weak),
         opening=_compile("({})(?!\\w)([,\uff0c\u3001]?) ?", connectives),
         inner_link=_compile("; ({})(?!\\w)(,?) ", inner),
         causes=table.causes,
@@ -205,10 +128,15 @@ def load_language(code: str) -> Language:
         cause=_compile("(,?) ({})", kinds, follow=True),
         fronted=_compile(
             "({}) ?([^,;:.]++), ([^,;:]++)",
-            [*table.causes.fronted_clauses, *table.causes.fronted_phrases],
+            [
+                *table.causes.fronted_clauses,
+                *table.causes.fronted_phrases,
+                *table.causes.fronted_conditions,
+            ],
             follow=True,
         ),
         definition=_definition_pattern(table.definitions),
+        joints=table.definitions.joints,
         not_in_terms=frozenset(table.definitions.not_in_terms),
     )
 

@@ -4,16 +4,15 @@ They need no knowledge of the language beyond where sentences end, so any text h
 """
 
 import random
-import re
 from collections.abc import Sequence
 from functools import partial
 
 from pipeline.contracts import Pair
-from synth.rules.candidates import Candidate, free_form
+from synth.rules.candidates import Candidate, free_form, shuffled
 from synth.rules.clauses import (
     MAX_CHARS,
     as_sentence,
-    first_word,
+    content_words,
     is_dangling,
     is_unspaced,
     quotable,
@@ -27,10 +26,8 @@ from synth.rules.sentences import Heading, Passage
 _TITLE_WORDS = (2, 16)
 _WHOLE_TEXT_CHARS = 4000
 _SUMMARY_FROM = 0.5
-_MIN_TOPIC_SENTENCES, _MIN_SHARED_WORDS = 3, 2
-_CONTENT_WORD = re.compile("[^\\W\\d_]{5,}+(?:-[^\\W\\d_]++)*+(?!['\u2019])")
-_UNSPACED_WORD = re.compile("[\u4e00-\u9fff]{2,4}+|[\u30a1-\u30fa\u30fc]{2,}+")
-_ZH_GRAMMAR = re.compile("[的了是在和也就与及着吗呢之这那而其为被把有对从到由于以将并或不都很更最]")
+_MIN_TOPIC_SENTENCES, _MIN_SHARED_WORDS, _MIN_SHARED = 3, 3, 0.4
+_TOPIC_CHARS = (40, 220)
 _NUM_WORDS = (3, 5)
 _LONGEST_WORDS = 8
 _WORDS_SENTENCE_CHARS = (40, 240)
@@ -94,12 +91,16 @@ def _sum_up(passage: Passage, link: Link, stream: random.Random) -> Pair | None:
 
 
 def _topic(passage: Passage, stream: random.Random) -> Pair | None:
+    """The first sentence, if enough of its content words come again."""
     sentence = statement(passage, 0)
-    if sentence is None or is_dangling(passage.language, sentence):
+    if sentence is None or not _TOPIC_CHARS[0] <= len(sentence) <= _TOPIC_CHARS[1]:
+        return None
+    if is_dangling(passage.language, sentence):
         return None
     rest = passage.text[passage.ends[0] :].lower()
-    shared = {word[:6] for word in _content_words(passage, sentence) if word[:6].lower() in rest}
-    if len(shared) < _MIN_SHARED_WORDS:
+    words = {word[:6].lower() for word in content_words(passage, sentence)}
+    num_shared = sum(word in rest for word in words)
+    if num_shared < max(_MIN_SHARED_WORDS, _MIN_SHARED * len(words)):
         return None
     return free_form(phrase(passage.language.pools.get("topic", ()), stream), as_sentence(sentence))
 
@@ -122,26 +123,14 @@ def _from_words(passage: Passage, number: int, stream: random.Random) -> Pair | 
     sentence = whole_sentence(passage, number)
     if sentence is None or sentence.endswith("?") or is_dangling(passage.language, sentence):
         return None
-    words = sorted(_content_words(passage, sentence), key=len, reverse=True)[:_LONGEST_WORDS]
+    words = sorted(content_words(passage, sentence), key=len, reverse=True)[:_LONGEST_WORDS]
     fewest, most = _NUM_WORDS
     if len(words) < fewest:
         return None
     count = min(len(words), fewest + int(stream.random() * (most - fewest + 1)))
     comma = "\u3001" if is_unspaced(sentence) else ", "
-    listing = comma.join(stream.sample(words, count))
+    listing = comma.join(shuffled(words, stream)[:count])
     return free_form(phrase(passage.language.pools["words"], stream, words=listing), sentence)
-
-
-def _content_words(passage: Passage, sentence: str) -> list[str]:
-    """Distinct content words, the first word left out for its capital may be the sentence's."""
-    if is_unspaced(sentence):
-        pieces = " ".join(_ZH_GRAMMAR.split(sentence))
-        found = _UNSPACED_WORD.findall(pieces)
-    else:
-        found = _CONTENT_WORD.findall(sentence, len(first_word(sentence)) + 1)
-    return [
-        word for word in dict.fromkeys(found) if word.lower() not in passage.language.function_words
-    ]
 
 
 def find_completion(passage: Passage, links: Sequence[Link]) -> list[Candidate]:

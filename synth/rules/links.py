@@ -11,8 +11,11 @@ from synth.rules.clauses import (
     quotable,
     statement,
 )
-from synth.rules.languages import Attachment, Relation
 from synth.rules.sentences import Passage
+from synth.rules.table_schema import Attachment, Relation
+
+# Behind a semicolon the others tend to be fragments: "; that is, in spring".
+_INNER_RELATIONS = frozenset(("consequence", "contrast", "addition"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,12 @@ def find_links(passage: Passage) -> list[Link]:
     match_opening = language.opening.match
     for number, start in enumerate(starts):
         match = match_opening(text, start, ends[number])
-        if match is None:
+        if match is None or not language.opens_with(match):
             continue
         openings.add(number)
         connective, comma = match.groups()
         relation, attachment = language.connectives[connective]
-        if relation == "none" or (attachment == "comma" and not comma):
+        if relation == "none":
             continue
         previous = number - 1 if number and paragraphs[number - 1] == paragraphs[number] else -1
         if relation != "summary" and (previous < 0 or previous in openings):
@@ -83,7 +86,7 @@ def _inner_links(passage: Passage) -> Iterator[Link]:
     for match in language.inner_link.finditer(text):
         connective, comma = match.groups()
         relation, attachment = language.connectives[capitalised(connective)]
-        if relation in ("none", "summary") or (attachment == "comma" and not comma):
+        if relation not in _INNER_RELATIONS or (attachment == "comma" and not comma):
             continue
         number = passage.sentence_at(match.start())
         start, end = passage.starts[number], passage.ends[number]
@@ -103,8 +106,13 @@ def read_link(passage: Passage, link: Link) -> LinkedPair | None:
         premise = quotable(text[start : link.premise_end])
     else:
         premise = statement(passage, link.premise)
-    if premise is None or is_dangling(passage.language, premise):
+    if premise is None:
         return None
+    if is_dangling(passage.language, premise):
+        start -= _chars_before(passage, link.premise)
+        premise = quotable(text[start : link.premise_end])
+        if premise is None or is_dangling(passage.language, premise):
+            return None
     rest = text[link.rest : end]
     hypothesis = quotable(rest)
     if hypothesis is None or not rest.endswith((".", "\u3002")):
@@ -114,3 +122,12 @@ def read_link(passage: Passage, link: Link) -> LinkedPair | None:
         whole = text[passage.starts[link.sentence] : end]
         return LinkedPair(premise, premise_sentence, None, whole)
     return LinkedPair(premise, premise_sentence, capitalised(hypothesis), as_sentence(rest))
+
+
+def _chars_before(passage: Passage, sentence: int) -> int:
+    """How far back a dangling sentence's predecessor starts, if one is at hand; else 0."""
+    if not sentence or not passage.continues(sentence - 1, sentence):
+        return 0
+    if statement(passage, sentence - 1) is None:
+        return 0
+    return passage.starts[sentence] - passage.starts[sentence - 1]

@@ -6,7 +6,7 @@ lists). Candidates cost next to nothing; only those that are drawn are built and
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pipeline.contracts import Pair
 from synth.rules.candidates import Candidate
@@ -75,7 +75,7 @@ def mine_tasks(
     taken: set[int] = set()
     counts = dict.fromkeys(open_tasks, 0)
     while open_tasks and len(mined) < limits.max_pairs:
-        (task,) = stream.choices(list(open_tasks), [weights[task] for task in open_tasks])
+        task = _draw_task(open_tasks, weights, stream)
         found = _next_pair(open_tasks[task], taken, questions, stream)
         if found is None:
             del open_tasks[task]
@@ -88,6 +88,18 @@ def mine_tasks(
         if counts[task] == limits.max_per_task:
             del open_tasks[task]
     return mined
+
+
+def _draw_task(
+    tasks: Iterable[RuleTask], weights: Mapping[RuleTask, float], stream: random.Random
+) -> RuleTask:
+    """A task, by weight; quicker than `random.choices` for one draw."""
+    left = stream.random() * sum(weights[task] for task in tasks)
+    for task in tasks:
+        left -= weights[task]
+        if left < 0:
+            break
+    return task
 
 
 def _next_pair(

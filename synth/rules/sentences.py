@@ -8,6 +8,7 @@ in the text whatever the text is.
 """
 
 import bisect
+import itertools
 import re
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ _BREAK = re.compile(
     "|([\u3002\uff01\uff1f]+[\u300d\u300f\u201d\u2019\uff09\u3011]*)[ \u3000]*"
 )
 _BULLET = re.compile(r"[ \t]*+(?:[-*\u2022\u2023\u25aa\u00b7]|\(?\d{1,2}[.)]|\(?[a-z][.)])[ \t]++")
-_MARKUP = re.compile(r"#{1,6}[ \t]++")
+_MARKUP = re.compile(r"#{1,6}[ \t]++|\d{1,2}(?:\.\d{1,2})*+[.)]?[ \t]++(?=\D)")
 _WORD = re.compile(r"\w+")
 _TERMINATORS = ".!?\u2026\u061f\u0964\u3002\uff01\uff1f\"'\u201d\u2019\u00bb)\u300d,;:-"
 _MAX_TOKEN = 8
@@ -145,10 +146,10 @@ def _is_end(passage: Passage, begin: int, match: re.Match[str]) -> bool:
 
 
 def _is_heading(line: str, text: str, end: int) -> bool:
-    """Whether a line stands above what follows: short, without a sentence's end, with more below."""
+    """Whether a line stands above a longer one: short, without the signs of a sentence."""
     if len(line) > _MAX_HEADING_CHARS or line[-1] in _TERMINATORS or line[0].islower():
         return False
-    if not any(map(str.isalpha, line)) or _NO_HEADING.search(line):
+    if 2 * sum(map(str.isalpha, line)) < len(line) or _NO_HEADING.search(line):
         return False
     below = _LINE.search(text, end)
     while below is not None and below.group().isspace():
@@ -161,7 +162,7 @@ def _unwrap(text: str) -> str:
     if num_breaks - 2 * text.count("\n\n") < _MIN_WRAPPED_LINES:
         return text
     lines = text.split("\n")
-    inner = [len(line) for line, after in zip(lines, lines[1:], strict=False) if line and after]
+    inner = [len(line) for line, after in itertools.pairwise(lines) if line and after]
     shortest, longest = _WRAPPED_CHARS
     num_full = sum(shortest <= length <= longest for length in inner)
     if len(inner) < _MIN_WRAPPED_LINES or num_full < _WRAPPED_SHARE * len(inner):

@@ -8,6 +8,7 @@ sight of it.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -31,7 +32,10 @@ def reply_schema(style: Style, spans: Sequence[AnswerSpan], language: str) -> di
         language: ISO 639-1 code of the text; openers apply to English.
     """
     if spans:
-        items = [_span_item(style, span, language) for span in spans]
+        items = [
+            _span_item(span, openers)
+            for span, openers in zip(spans, _share_openers(style, spans, language), strict=True)
+        ]
         pairs = {"type": "array", "prefixItems": items, "items": False}
         return _object({"pairs": pairs | {"minItems": len(items), "maxItems": len(items)}})
     fewest, most = style.pairs
@@ -94,12 +98,23 @@ def _item(style: Style) -> dict[str, Any]:
     return _object(fields)
 
 
-def _span_item(style: Style, span: AnswerSpan, language: str) -> dict[str, Any]:
-    openers = style.openers.get(span.kind, ()) if language == "en" else ()
+def _share_openers(
+    style: Style, spans: Sequence[AnswerSpan], language: str
+) -> Iterator[tuple[str, ...]]:
+    """Openers for each answer; answers of one kind share them out, so that no question is alike."""
+    of_kind = Counter(span.kind for span in spans)
+    taken: Counter[str] = Counter()
+    for span in spans:
+        openers = style.openers.get(span.kind, ()) if language == "en" else ()
+        yield openers[taken[span.kind] :: of_kind[span.kind]] or openers
+        taken[span.kind] += 1
+
+
+def _span_item(span: AnswerSpan, openers: Sequence[str]) -> dict[str, Any]:
     # One line without quotes; an English question also begins and ends as questions do.
     pattern = r'^[^"\\\n]+$'
     if openers:
-        pattern = rf'^({"|".join(map(re.escape, openers))}) [^"?\\\n]+\?$'
+        pattern = rf'^({"|".join(map(re.escape, openers))})( [^ ",;?\\\n]+){{2,}}\?$'
     question = {"type": "string", "pattern": pattern}
     return _object({"response": {"const": span.text}, "instruction": question})
 

@@ -56,7 +56,7 @@ COLUMNS = {
     "categories": lambda m: m["num_categories"],
     "distinct-2": lambda m: m["distinct_2"],
     "self-BLEU": lambda m: m["self_bleu"],
-    "top opening": lambda m: m["openings"]["top_share"],
+    "top opening": lambda m: m["top_opening_share"],
 }
 
 

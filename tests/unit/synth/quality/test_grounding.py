@@ -4,7 +4,12 @@ import pytest
 
 from pipeline.contracts import Pair
 from synth.quality.config import GroundingConfig
-from synth.quality.grounding import assess_grounding, grounding_score, grounding_verdict
+from synth.quality.grounding import (
+    assess_grounding,
+    grounding_score,
+    grounding_verdict,
+    question_verdict,
+)
 from synth.quality.text_index import TextIndex
 from synth.quality.words import PairWords
 
@@ -89,12 +94,40 @@ def test_unsupported_responses_fall(index: TextIndex, pair: Pair, reason: str) -
         choice('Does the text entail "Keepers lived there"?', "entailment", "neutral"),
         choice("What is the sentiment of the passage?", "neutral", "positive", "negative"),
         choice("Which category fits the lighthouse at Cape Orrin?", "Geography", "Sports"),
-        Pair("Ist es wahr, dass Anna Vell die engineer of Cape Orrin war?", "ja"),
+        Pair("Ist es wahr, dass Anna Vell Cape Orrin baute?", "ja"),
     ],
 )
 def test_labels_are_judged_by_their_instruction(pair: Pair) -> None:
     assert assess_grounding(EN, pair).evidence in ("instruction", "none")
     assert verdict(EN, pair) == ""
+
+
+@pytest.mark.parametrize(
+    ("instruction", "response", "reason"),
+    [
+        ("What is the tone of the passage?", "Informative and neutral", ""),
+        ("Which genre best describes the text?", "travel writing", ""),
+        (
+            "What is the tone of the passage?",
+            "The brass section plays in the key of D",
+            "ungrounded",
+        ),
+        ("What type of oil did the lighthouse burn?", "olive", "ungrounded"),
+        ("What class of ship steers by it?", "submarines", "ungrounded"),
+    ],
+)
+def test_properties_of_the_text_are_labels_and_properties_of_things_are_not(
+    instruction: str, response: str, reason: str
+) -> None:
+    assert verdict(EN, Pair(instruction, response)) == reason
+
+
+def test_a_question_about_something_else_falls_where_support_is_asked_for() -> None:
+    about = PairWords(Pair("What did the lighthouse burn?", "oil"))
+    other = PairWords(Pair("Which volcano erupted?", "oil"))
+    assert question_verdict(EN, about, 0.5) == ""
+    assert question_verdict(EN, other, 0.5) == "question_beside_text"
+    assert question_verdict(EN, other, 0.0) == ""
 
 
 def test_a_label_about_something_else_falls() -> None:
@@ -157,3 +190,19 @@ def test_thresholds_are_what_the_config_says() -> None:
     wrong_year = Pair("When was it built?", "It was built by Anna Vell, the engineer, in 1872")
     assert verdict(EN, wrong_year) == "number_not_in_text"
     assert verdict(EN, wrong_year, GroundingConfig(numbers=False)) == ""
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ("When was the bridge over the river built?", ""),
+        ("Who was the first man on the moon?", "question_beside_text"),
+        ("What?", "question_beside_text"),
+        ("Was the bridge over the river built in 1850?", "answer_in_question"),
+    ],
+)
+def test_a_question_to_a_given_answer_names_what_it_asks_about(question: str, reason: str) -> None:
+    index = TextIndex("The bridge over the river was built in 1850 by masons from the valley.")
+    words = PairWords(Pair(question, "1850"))
+    assert question_verdict(index, words, 0.5) == reason
+    assert question_verdict(index, words, 0) == ""

@@ -1,5 +1,7 @@
 """The table of refusals, meta talk, placeholders and markup: its own examples, and its limits."""
 
+import time
+
 import pytest
 
 from pipeline.contracts import Pair
@@ -82,6 +84,18 @@ def test_a_question_about_what_is_not_mentioned_stays() -> None:
 def test_a_reasoning_is_read_like_a_response() -> None:
     pair = Pair("Who built it?", "Anna", "chain_of_thought", (), "The passage does not say who.")
     assert verdict(pair) == "not_in_text"
+
+
+@pytest.mark.parametrize("filler", [" ", "\n", "[", "<", "1", "_", "a ", "sorry ", "question "])
+def test_long_runs_take_no_long_time(filler: str) -> None:
+    run = filler * (2000 // len(filler))
+    phrases = [text for _, _, text in DROPS]
+    texts = [f"{head}{run}{tail}x" for text in phrases for head, tail in ((text, ""), ("", text))]
+    start_s = time.process_time()
+    for text in texts:
+        for rule in phrase_rules():
+            rule.find(text.casefold())
+    assert (time.process_time() - start_s) / len(texts) < 0.02
 
 
 def test_allowed_reasons_are_let_through() -> None:
