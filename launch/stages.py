@@ -56,9 +56,8 @@ def _filter(invocation: Invocation) -> Manifest:
 
 
 def _pack(invocation: Invocation) -> Manifest:
-    from synth.templates.render import render_chain
-
     from pipeline.pack import PackInputs, run_pack
+    from synth.templates.render import render_chain
 
     config, folder = invocation.config, invocation.config.folder
     inputs = PackInputs(folder.documents, folder.filtered)

@@ -143,7 +143,7 @@ def _read_yaml(uri: str, including: tuple[str, ...]) -> dict[str, Any]:
 def _yaml_loader() -> Any:
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML ships no types
         """Plain YAML, and `!function` as a name."""
 
     def function_name(loader: Loader, node: yaml.ScalarNode) -> FunctionName:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 COMMANDS = [
     "ingest",
     "synth",
+    "filter",
     "pack",
     "train",
     "export",
@@ -24,6 +25,7 @@ COMMANDS = [
     "status",
     "inspect",
     "render",
+    "report",
     "audit",
 ]
 PRESETS = sorted((ROOT / "launch" / "configs").glob("*.toml"))
@@ -62,7 +64,7 @@ def test_each_command_shows_an_example(command: str) -> None:
 def test_every_preset_loads_and_shows_itself(preset: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     tomllib.loads(preset.read_text())
-    for command in ("ingest", "synth", "pack", "train", "export", "eval", "run"):
+    for command in ("ingest", "synth", "filter", "pack", "train", "export", "eval", "run"):
         done = invoke(command, preset.stem, "--dry-run")
         assert done.exit_code == 0, done.output
         assert "would write" in done.output
@@ -87,6 +89,7 @@ def test_presets_ship() -> None:
         (["status", "nowhere"], "no such folder"),
         (["inspect", "nowhere.jsonl.zst"], "no such file"),
         (["render", "nowhere"], "no such folder"),
+        (["report", "nowhere"], "no such folder"),
         (["audit", "nowhere"], "no such folder"),
         (["synth", "quickstart"], "is not complete; run it first"),
     ],

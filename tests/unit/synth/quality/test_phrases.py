@@ -1,7 +1,5 @@
 """The table of refusals, meta talk, placeholders and markup: its own examples, and its limits."""
 
-import time
-
 import pytest
 
 from pipeline.contracts import Pair
@@ -86,16 +84,16 @@ def test_a_reasoning_is_read_like_a_response() -> None:
     assert verdict(pair) == "not_in_text"
 
 
+@pytest.mark.timeout(60)  # a pattern that goes back and forth would take many minutes
 @pytest.mark.parametrize("filler", [" ", "\n", "[", "<", "1", "_", "a ", "sorry ", "question "])
 def test_long_runs_take_no_long_time(filler: str) -> None:
     run = filler * (2000 // len(filler))
     phrases = [text for _, _, text in DROPS]
-    texts = [f"{head}{run}{tail}x" for text in phrases for head, tail in ((text, ""), ("", text))]
-    start_s = time.process_time()
-    for text in texts:
-        for rule in phrase_rules():
-            rule.find(text.casefold())
-    assert (time.process_time() - start_s) / len(texts) < 0.02
+    assert phrases
+    for text in phrases:
+        for long in (f"{text}{run}x", f"{run}{text}x"):
+            for rule in phrase_rules():
+                rule.find(long.casefold())
 
 
 def test_allowed_reasons_are_let_through() -> None:

@@ -2,19 +2,18 @@
 
 import random
 import re
-import time
 from collections import Counter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.synth.rules.texts import CHINESE, GLOSSARY, JAPANESE, LISTING, POLISH, RIVERS
 
 from pipeline.contracts import Pair
 from synth.pairs import structure_pair, unstructure_pair
 from synth.rules.config import DEFAULT_WEIGHTS, RulesConfig
 from synth.rules.languages import load_language, table_codes
 from synth.rules.mining import FINDERS, mine_pairs, mine_tasks
+from tests.unit.synth.rules.texts import CHINESE, GLOSSARY, JAPANESE, LISTING, POLISH, RIVERS
 
 TEXTS = [*RIVERS.values(), CHINESE, JAPANESE, POLISH, LISTING, GLOSSARY]
 PLENTY = RulesConfig(max_pairs=50, max_per_task=50)
@@ -61,7 +60,8 @@ def test_responses_are_of_the_text_or_declared_labels(text: str) -> None:
 def test_questions_do_not_hold_their_answers(text: str) -> None:
     pairs = many(text)
     for pair in pairs:
-        assert "{" not in pair.instruction and "None" not in pair.instruction
+        assert "{" not in pair.instruction
+        assert "None" not in pair.instruction
         if pair.kind == "free_form":
             assert plain(pair.response) not in plain(pair.instruction), pair
         else:
@@ -195,13 +195,14 @@ FRAGMENTS = st.sampled_from(
 @given(st.lists(FRAGMENTS, max_size=60).map("".join), st.sampled_from([None, "", "en", "de", "xx"]))
 def test_fragments_of_language_make_no_error(text: str, language: str | None) -> None:
     for pair in mine_pairs(text, "i", PLENTY, language):
-        assert pair.instruction.strip() and pair.response.strip()
+        assert pair.instruction.strip()
+        assert pair.response.strip()
 
 
 MEGABYTE = 1_000_000
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60)  # a quadratic pattern would take many minutes
 @pytest.mark.parametrize(
     "unit",
     [
@@ -212,7 +213,4 @@ MEGABYTE = 1_000_000
 )
 def test_a_megabyte_of_anything_takes_linear_time(unit: str) -> None:
     text = (unit * (MEGABYTE // len(unit) + 1))[:MEGABYTE]
-    start = time.process_time()
-    mine_pairs(text, "i", RulesConfig(), "en")
-    # A quadratic pattern would take minutes; a slow, shared machine takes a second.
-    assert time.process_time() - start < 5
+    assert len(mine_pairs(text, "i", RulesConfig(), "en")) <= RulesConfig().max_pairs
