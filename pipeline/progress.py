@@ -1,7 +1,10 @@
 """Progress with rates and time left: a live bar on a terminal, plain lines elsewhere."""
 
+import json
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -9,13 +12,22 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 _PLAIN_INTERVAL_S = 10.0
+_LOG_INTERVAL_S = 2.0
 
 
 class StageProgress:
     """Shows how far one stage is; use it as a context manager."""
 
-    def __init__(self, stage: str, unit: str, total: int | None, already_done: int = 0) -> None:
+    def __init__(
+        self,
+        stage: str,
+        unit: str,
+        total: int | None,
+        already_done: int = 0,
+        log: "ProgressLog | None" = None,
+    ) -> None:
         """Start at `already_done` of `total` units (None: unknown); rates count new work only."""
+        self._log = log
         self._stage, self._unit, self._total = stage, unit, total
         self._first = self._done = already_done
         self._started = self._last_line = time.monotonic()
@@ -50,6 +62,8 @@ class StageProgress:
             self._bar.stop()
         elif kind is None:
             self._print_line()
+        if self._log:
+            self._log.close()
 
     def update(self, done: int, **figures: float | int | str) -> None:
         """Report that `done` units are finished in all, with further figures to show.
@@ -59,6 +73,8 @@ class StageProgress:
         if self._first_report is None:
             self._first_report = (time.monotonic(), done)
         self._done = done
+        if self._log:
+            self._log.note(done, figures)
         self._figures = "".join(f"  {name} {_short(value)}" for name, value in figures.items())
         if self._bar:
             self._bar.update(self._task, completed=done, text=self._text())
@@ -86,6 +102,38 @@ class StageProgress:
             return ""
         seconds = int((self._total - self._done) / rate)
         return f"{seconds // 60}:{seconds % 60:02d} left"
+
+
+class ProgressLog:
+    """Keeps a stage's progress over time, for reports: one JSON line every two seconds.
+
+    `{"start": 1764043200.5, "elapsed_s": 42.1, "done": 310, ...}`: when this start of the stage
+    began (Unix time, s), how long ago that was, units done in all, and the stage's further figures,
+    which count from this start. A restart appends.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Append to the local file `path`."""
+        self._path = Path(path)
+        self._start, self._began = time.time(), time.monotonic()
+        self._last_s = -_LOG_INTERVAL_S
+        self._waiting = ""
+
+    def note(self, done: int, figures: Mapping[str, float | int | str]) -> None:
+        """Take figures; they are written unless the last line is too recent."""
+        elapsed_s = time.monotonic() - self._began
+        line = {"start": self._start, "elapsed_s": round(elapsed_s, 3), "done": done, **figures}
+        self._waiting = json.dumps(line) + "\n"
+        if elapsed_s - self._last_s >= _LOG_INTERVAL_S:
+            self._last_s = elapsed_s
+            self.close()
+
+    def close(self) -> None:
+        """Write what the last line left out."""
+        if self._waiting:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(self._waiting)
+            self._waiting = ""
 
 
 def _short(value: float | int | str) -> str:

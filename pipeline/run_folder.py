@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from pipeline import storage
 from pipeline.config import StrictConfig
 
-REPORT_FILE = "report.json"
+REPORT_FILE, METRICS_FILE = "report.json", "metrics.jsonl"
 
 
 class RunConfig(StrictConfig):
@@ -67,7 +67,12 @@ class RunFolder:
     @property
     def metrics(self) -> str:
         """One JSON line a step."""
-        return storage.join(self.train, "metrics.jsonl")
+        return storage.join(self.train, METRICS_FILE)
+
+    @property
+    def synth_metrics(self) -> str:
+        """Progress of synthesis over time (`pipeline.progress.ProgressLog`)."""
+        return storage.join(self.augmented, METRICS_FILE)
 
     @property
     def hf(self) -> str:

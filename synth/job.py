@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
+from pipeline import storage
 from pipeline.cluster import explained_errors, ray_session
 from pipeline.errors import InputError
 from pipeline.pretrained import resolve_model
-from pipeline.progress import StageProgress
+from pipeline.progress import ProgressLog, StageProgress
+from pipeline.run_folder import METRICS_FILE
 from pipeline.stage import Manifest, StageFolder, open_stage, read_commits, read_manifest
 from synth.config import SynthConfig
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
@@ -150,15 +152,15 @@ def _write_parts(
         )
         .iter_rows()
     )
-    _follow(results, board, todo, has_engine=config.protocol != "rules")
+    if config.protocol != "rules":
+        print("synth   starting the engine (about half a minute on a CPU)", flush=True)
+    _follow(results, board, todo, ProgressLog(storage.join(stage.folder, METRICS_FILE)))
 
 
-def _follow(results: Iterator[Any], board: Any, todo: _Todo, *, has_engine: bool) -> None:
+def _follow(results: Iterator[Any], board: Any, todo: _Todo, log: ProgressLog) -> None:
     """Drive the job to its end while another thread shows the board."""
     finished = threading.Event()
-    if has_engine:
-        print("synth   starting the engine (about half a minute on a CPU)", flush=True)
-    with StageProgress("synth", "documents", todo.num_documents, todo.num_done) as progress:
+    with StageProgress("synth", "documents", todo.num_documents, todo.num_done, log) as progress:
         watcher = threading.Thread(
             target=_show_board, args=(board, progress, todo.num_done, finished), daemon=True
         )

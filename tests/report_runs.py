@@ -65,6 +65,7 @@ def write_run(
     _write_documents(folder, parts, bad_records)
     if "synth" in wanted:
         _write_chains(folder, parts, is_filter=False)
+        _write_progress(folder)
     if "filter" in wanted:
         _write_chains(folder, parts, is_filter=True)
     if "pack" in wanted:
@@ -150,6 +151,17 @@ def _commit_chains(stage: StageFolder, part: str, written: ChainedPart, *, is_fi
             counts=dict(counts),
         )
     )
+
+
+def _write_progress(folder: RunFolder) -> None:
+    """Two starts: 5 documents/s and 50 output tokens/s for 20 s, then half of that for 20 s."""
+    log = [
+        {"start": start, "elapsed_s": 30.0 + s, "done": first + int(s * rate)}
+        | {"output_tokens": int(10 * rate * s)}
+        for start, first, rate in ((1.0, 0, 5), (2.0, 100, 2.5))
+        for s in range(0, 22, 2)
+    ]
+    Path(folder.synth_metrics).write_text("".join(json.dumps(line) + "\n" for line in log))
 
 
 def _write_rows(folder: RunFolder) -> None:

@@ -158,25 +158,29 @@ def ranking(
 def lines(
     identity: str,
     title: str,
-    steps: Mapping[str, Sequence[int]],
+    steps: Mapping[str, Sequence[float]],
     series: Mapping[str, Sequence[float | None]],
     axis: str,
     note: str = "",
     tick_format: str = "",
     dashed: str = "",
+    over: str = "step",
 ) -> Chart:
-    """Values over training steps.
+    """Values over training steps, or over time.
 
     Args:
         identity: id of the chart in the page.
         title: heading.
-        steps: steps of each series, by its name.
+        steps: steps (or times) of each series, by its name.
         series: values; None is a gap.
         axis: title of the values' axis.
         note: a sentence below the heading.
         tick_format: of the values, as d3 writes it; given one, the axis begins at zero.
         dashed: name of the series that is only there to compare with.
+        over: what is counted along the other axis.
     """
+    is_step = over == "step"
+    hover = "step %{x:,}" if is_step else f"%{{x:.1f}} {over}"
     data = [
         {
             "type": "scatter",
@@ -189,12 +193,12 @@ def lines(
                 "width": 2,
                 "dash": "dash" if name == dashed or number >= len(_COLOURS) else "solid",
             },
-            "hovertemplate": "step %{x:,}: %{y:,.4~g}<extra>%{fullData.name}</extra>",
+            "hovertemplate": f"{hover}: %{{y:,.4~g}}<extra>%{{fullData.name}}</extra>",
         }
         for number, (name, values) in enumerate(series.items())
     ]
-    layout = _layout(("step", axis), has_legend=len(series) > 1)
-    layout["xaxis"] |= {"tickformat": ",d", "nticks": 8}
+    layout = _layout((over, axis), has_legend=len(series) > 1)
+    layout["xaxis"] |= {"tickformat": ",d" if is_step else ",~g", "nticks": 8}
     layout["yaxis"] |= {
         "tickformat": tick_format,
         "rangemode": "tozero" if tick_format else "normal",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from launch.report.corpus import CorpusFigures, gather_corpus
 from launch.report.dropped import DroppedExamples, gather_dropped_records
+from launch.report.speed import SynthesisSpeed, gather_speed
 from launch.report.stages import StageFigures, gather_stages
 from launch.report.training import TrainingFigures, gather_training
 from pipeline.errors import InputError
@@ -21,6 +22,7 @@ class RunFigures:
     corpus: CorpusFigures | None
     """None where no chain is committed."""
     dropped_records: DroppedExamples
+    speed: SynthesisSpeed
     training: TrainingFigures
 
     @property
@@ -57,5 +59,6 @@ def gather_run(folder: RunFolder, max_documents: int) -> RunFigures:
         stages=stages,
         corpus=gather_corpus(stages, max_documents),
         dropped_records=gather_dropped_records(stages["ingest"], max_documents),
+        speed=gather_speed(folder),
         training=gather_training(folder),
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launch.report.figures import RunFigures
-from launch.report.wording import compact, loss_text, percent, plain, share_of
+from launch.report.wording import compact, loss_text, percent, plain, rate, share_of
 
 _PROVENANCE = (
     ("synthesizer", "synthesizer"),
@@ -83,6 +83,10 @@ def _pair_tiles(run: RunFigures) -> Iterator[Tile]:
     if tokens := synth.counts["output_tokens"]:
         note = f"from {compact(synth.counts['prompt_tokens'])} prompt tokens"
         yield Tile(compact(tokens), "tokens synthesized", note)
+    if speed := run.speed.mean_per_s("done"):
+        tokens_per_s = run.speed.mean_per_s("output_tokens") or 0
+        note = f"{rate(tokens_per_s)} output tokens/s" if tokens_per_s else "mean"
+        yield Tile(rate(speed), "documents/s in synthesis", note)
 
 
 def _training_tiles(run: RunFigures) -> Iterator[Tile]:

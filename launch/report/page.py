@@ -21,6 +21,7 @@ from launch.report.figures import RunFigures, gather_run
 from launch.report.overview import facts, tiles
 from launch.report.pairs_section import pairs_section
 from launch.report.sections import Section, not_there_yet
+from launch.report.speed_section import speed_section
 from launch.report.training_section import training_section
 from launch.report.wording import plain
 from pipeline import storage
@@ -79,6 +80,7 @@ def _sections(run: RunFigures, baseline: RunFigures | None) -> list[Section]:
         dropped_section(run),
         pairs_section(run, baseline),
         diversity_section(run, baseline),
+        speed_section(run.speed),
         training_section(run, baseline),
         _examples_section(run),
         Section(

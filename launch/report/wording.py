@@ -15,6 +15,11 @@ def compact(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def rate(number: float) -> str:
+    """A rate with three digits where it is small."""
+    return f"{number:.3g}" if number < 100 else compact(number)
+
+
 def percent(share: float) -> str:
     """A share of 0..1 with one digit after the point; what is too small for it is not zero."""
     return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"

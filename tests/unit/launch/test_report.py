@@ -16,6 +16,7 @@ from launch.report.overview import facts, tiles
 from launch.report.page import render_page, write_report
 from launch.report.sampling import FewestHash, choose_parts
 from launch.report.sections import side_by_side
+from launch.report.speed import gather_speed
 from pipeline.contracts import Pair, RenderedText, Span
 from pipeline.errors import InputError
 from pipeline.run_folder import RunFolder
@@ -134,6 +135,19 @@ def test_tiles_say_what_the_run_has(folder: RunFolder) -> None:
     assert found["tokens packed"] == ("999", "0.1% padding")
     assert found["training loss"] == ("2.000", "at step 3; 4.000 at the start")
     assert found["held-out loss"] == ("2.250", "over the tokens of 2 sources")
+
+
+def test_speed_of_synthesis_leaves_out_starts_of_engines(folder: RunFolder) -> None:
+    speed = gather_speed(folder)
+    assert speed.num_starts == 2
+    assert speed.minutes[-1] == pytest.approx(40 / 60)
+    assert speed.mean_per_s("done") == pytest.approx(3.75)
+    assert speed.mean_per_s("output_tokens") == pytest.approx(37.5)
+    shown = {tile.label: (tile.value, tile.note) for tile in tiles(gather_run(folder, 100))}
+    assert shown["documents/s in synthesis"] == ("3.75", "37.5 output tokens/s")
+    Path(folder.synth_metrics).unlink()
+    assert gather_speed(folder).mean_per_s("done") is None
+    assert "Synthesis has noted no progress yet" in render_page(gather_run(folder, 100))
 
 
 def test_dropped_examples_are_shown_by_reason(folder: RunFolder) -> None:
