@@ -163,11 +163,24 @@ def _read_json(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
     for number, (value, size) in enumerate(read_json_array(uri, max_bytes), start=1):
         if number <= skip:
             continue
-        if isinstance(value, dict) and size <= max_bytes:
-            yield RawRecord(uri, number, value)
+        if problem := _array_problem(value, size, max_bytes):
+            excerpt = str(value)[:_EXCERPT_BYTES].encode(errors="replace").decode()
+            yield RawRecord(uri, number, None, problem, excerpt)
         else:
-            problem = "too_long" if size > max_bytes else "not_an_object"
-            yield RawRecord(uri, number, None, problem, str(value)[:_EXCERPT_BYTES])
+            yield RawRecord(uri, number, value)
+
+
+def _array_problem(value: Any, size: int, max_bytes: int) -> str:
+    """Why an item of a JSON array is no record; empty if it is one."""
+    if size > max_bytes:
+        return "too_long"
+    if not isinstance(value, dict):
+        return "not_an_object"
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):  # half of a surrogate pair, as in a JSON line
+        return "malformed_json"
+    return ""
 
 
 def _read_text(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:

@@ -115,7 +115,7 @@ def draw_layout(stream: random.Random, pools: Pools, *, has_several: bool) -> La
 def _draw_pairs(stream: random.Random, pools: Pools, mode: Mode) -> PairLayout:
     questions = pools.questions
     labels = _draw(stream, pools.options.styles)
-    if mode == "numbered" and labels.symbols == NUMBERS:
+    if mode in ("numbered", "few_shot") and labels.symbols == NUMBERS:
         labels = labels.with_symbols(UPPER)  # the questions have the numbers
     return PairLayout(
         frames=(

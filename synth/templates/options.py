@@ -45,10 +45,12 @@ _OF_SOME = re.compile(
     r"|^\W*(?:(?:only\s+)?the\s+(?:first|last)\s+(?:two|three)|both|either|neither)\W*$",
 )
 _OWN_LABEL = re.compile(r"\W{0,2}([A-Z]|[a-z]|\d{1,2}|[IVX]+|[ivx]+)[).:\]]+\s+(?=\S)")
-# "Option B", "answer is (C)", "(B)" in a question or a reasoning.
+# "Option B", "answer is (C)", "options b) and c)", "(B)", "B is wrong" in a question or a reasoning.
 _MENTION = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)s?(?:\s+is)?:?\s+\(?(?P<symbol>[A-H]|[1-9])\b"
+    r"|\b(?:[Oo]ption|[Cc]hoice)s?\s+(?P<lower>\([a-h]\)|[a-h]\)|[b-h]\b)"
     r"|\((?P<letter>[A-H])\)"
+    r"|\b(?P<bare>[B-H])\s+(?:is|are|was|were|cannot|and\s+[A-H]\b|or\s+[A-H]\b)"
 )
 
 
@@ -124,11 +126,16 @@ def _what_is_said(pair: Pair) -> _Said:
         if named_by or avoided:
             return _Said(last, is_ordered, named_by, avoided)
     for text in (pair.instruction, pair.reasoning, together):
-        has_hint = "(" in text or "ption" in text or "hoice" in text or "nswer" in text
-        if has_hint and (match := _MENTION.search(text)):
-            symbols = NUMBERS if (match["symbol"] or "A").isdigit() else UPPER
-            return _Said(last, is_ordered, symbols)
-    return _Said(last, is_ordered)
+        if match := _MENTION.search(text):
+            return _Said(last, is_ordered, _symbols_of(match))
+    around = f"{pair.instruction}\n{pair.reasoning}".lower()
+    return _Said(last, is_ordered or bool(_OF_SOME.search(around)))
+
+
+def _symbols_of(mention: re.Match[str]) -> Symbols:
+    if mention["lower"]:
+        return LOWER
+    return NUMBERS if (mention["symbol"] or "A").isdigit() else UPPER
 
 
 def _symbols_referred_to(options: Sequence[str], num_options: int) -> tuple[Symbols, Symbols]:

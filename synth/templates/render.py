@@ -117,16 +117,17 @@ def render_document(document: Document) -> RenderedText:
 
 
 def _write_shot(writer: _Writer, shot: Shot, layout: Layout, stream: random.Random) -> None:
+    text = shot.text.strip()  # the layout has the empty lines
     if not shot.pairs:
-        writer.add(shot.text)
+        writer.add(text)
         return
     exchanges = [_exchange(pair, layout.pairs, stream) for pair in shot.pairs]
     reading = layout.reading
     if layout.is_inverted:
         _WRITERS[layout.mode](writer, exchanges, layout)
-        writer.add(f"{_GAP}{reading.before}{shot.text}{reading.after}")
+        writer.add(f"{_GAP}{reading.before}{text}{reading.after}")
     else:
-        writer.add(f"{reading.before}{shot.text}{reading.after}{_GAP}")
+        writer.add(f"{reading.before}{text}{reading.after}{_GAP}")
         _WRITERS[layout.mode](writer, exchanges, layout)
 
 
