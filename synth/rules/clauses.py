@@ -71,6 +71,15 @@ def whole_sentence(passage: Passage, sentence: int) -> str | None:
     return text if len(text) >= _MIN_CHARS and text.count(" ") >= _MIN_SPACES else None
 
 
+def standing_sentence(passage: Passage, number: int) -> str | None:
+    """A sentence that can be given as an answer and leans on no other; found once."""
+    if number not in passage.standing:
+        text = whole_sentence(passage, number)
+        is_whole = text is not None and not is_dangling(passage.language, text)
+        passage.standing[number] = text if is_whole else None
+    return passage.standing[number]
+
+
 def is_dangling(language: Language, clause: str) -> bool:
     """Whether a clause leans on the one before it, by its first word."""
     if is_unspaced(clause[:8]):
@@ -129,6 +138,15 @@ def content_words(passage: Passage, sentence: str) -> list[str]:
     return [
         word for word in dict.fromkeys(found) if word.lower() not in passage.language.function_words
     ]
+
+
+def sentence_words(passage: Passage, number: int) -> list[str]:
+    """Content words of one sentence, found once."""
+    words = passage.content.get(number)
+    if words is None:
+        sentence = passage.text[passage.starts[number] : passage.ends[number]]
+        words = passage.content[number] = content_words(passage, sentence)
+    return words
 
 
 def is_unspaced(clause: str) -> bool:

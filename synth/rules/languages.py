@@ -9,8 +9,10 @@ knowledge of it - completion, words to text, title, gap, list - in English phras
 import functools
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from pipeline.config import load_config
@@ -31,7 +33,7 @@ _FALLBACK, _FALLBACK_FORMS = (
     "en",
     frozenset({"completion", "words", "title", "section", "heading", "gap", "list"}),
 )
-_SAMPLE_CHARS = 800
+_SAMPLE_CHARS = 500
 _MIN_STOP_WORD_SHARE = 0.08
 _MIN_SCRIPT_SHARE = 0.2
 _KANA = re.compile("[\u3041-\u30ff]")
@@ -85,10 +87,8 @@ def guess_language(text: str) -> str:
             return "ja" if num_kana > threshold / 4 else "zh"
     words = sample.lower().split()
     owners = _stop_word_owners()
-    votes: dict[str, int] = {}
-    for word in words:
-        for code in owners.get(word, ()):
-            votes[code] = votes.get(code, 0) + 1
+    known = filter(owners.__contains__, words)
+    votes = Counter(chain.from_iterable(map(owners.__getitem__, known)))
     most = max(votes.values(), default=0)
     leaders = [code for code, count in votes.items() if count == most]
     if len(leaders) != 1 or most < _MIN_STOP_WORD_SHARE * len(words):

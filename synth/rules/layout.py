@@ -12,10 +12,11 @@ from synth.rules.candidates import Candidate, free_form, shuffled
 from synth.rules.clauses import (
     MAX_CHARS,
     as_sentence,
-    content_words,
     is_dangling,
     is_unspaced,
     quotable,
+    sentence_words,
+    standing_sentence,
     statement,
     whole_sentence,
 )
@@ -26,7 +27,7 @@ from synth.rules.sentences import Heading, Passage
 _TITLE_WORDS = (2, 16)
 _WHOLE_TEXT_CHARS = 4000
 _SUMMARY_FROM = 0.5
-_MIN_TOPIC_SENTENCES, _MIN_SHARED_WORDS, _MIN_SHARED = 3, 3, 0.4
+_MIN_TOPIC_SENTENCES, _MIN_SHARED_WORDS, _MIN_SHARED = 3, 3, 0.5
 _TOPIC_CHARS = (40, 220)
 _NUM_WORDS = (3, 5)
 _LONGEST_WORDS = 8
@@ -98,7 +99,7 @@ def _topic(passage: Passage, stream: random.Random) -> Pair | None:
     if is_dangling(passage.language, sentence):
         return None
     rest = passage.text[passage.ends[0] :].lower()
-    words = {word[:6].lower() for word in content_words(passage, sentence)}
+    words = {word[:6].lower() for word in sentence_words(passage, 0)}
     num_shared = sum(word in rest for word in words)
     if num_shared < max(_MIN_SHARED_WORDS, _MIN_SHARED * len(words)):
         return None
@@ -120,10 +121,10 @@ def find_words_to_text(passage: Passage, links: Sequence[Link]) -> list[Candidat
 
 
 def _from_words(passage: Passage, number: int, stream: random.Random) -> Pair | None:
-    sentence = whole_sentence(passage, number)
-    if sentence is None or sentence.endswith("?") or is_dangling(passage.language, sentence):
+    sentence = standing_sentence(passage, number)
+    if sentence is None or sentence.endswith("?"):
         return None
-    words = sorted(content_words(passage, sentence), key=len, reverse=True)[:_LONGEST_WORDS]
+    words = sorted(sentence_words(passage, number), key=len, reverse=True)[:_LONGEST_WORDS]
     fewest, most = _NUM_WORDS
     if len(words) < fewest:
         return None
@@ -156,9 +157,9 @@ def _carry_on(passage: Passage, number: int, stream: random.Random) -> Pair | No
     ):
         first -= 1
     start = text[starts[first] : ends[number - 1]]
-    if len(start) > _START_CHARS or is_dangling(passage.language, start):
+    if len(start) > _START_CHARS or standing_sentence(passage, first) is None:
         return None
-    if whole_sentence(passage, first) is None or '"' in start or "\u201c" in start:
+    if '"' in start or "\u201c" in start:
         return None
     response = whole_sentence(passage, number)
     if response is None:

@@ -63,6 +63,10 @@ class Passage:
     """Number of each sentence's line; a heading or a list raises it by two."""
     headings: list[Heading] = field(default_factory=list)
     listings: list[Listing] = field(default_factory=list)
+    content: dict[int, list[str]] = field(default_factory=dict)
+    """Content words of the sentences that were asked for (`clauses.sentence_words`)."""
+    standing: dict[int, str | None] = field(default_factory=dict)
+    """What was found of the sentences that were asked for (`clauses.standing_sentence`)."""
 
     def sentence_at(self, position: int) -> int:
         """Number of the sentence that holds a position, or of the last one before it."""

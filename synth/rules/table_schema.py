@@ -47,6 +47,13 @@ class Causes(StrictConfig):
     """A clause with one of them has its reason after a comma: "not ... because" may deny it."""
     not_after: tuple[str, ...] = ()
     """Words right before a connective that make it part of something else."""
+    relatives: tuple[str, ...] = ()
+    """A noun phrase of cause close behind one of them explains a relative clause."""
+    finite: tuple[str, ...] = ()
+    """Verbs, one of which (or of `finite_endings`) an effect before a noun phrase of cause needs;
+    without any: not looked at."""
+    finite_endings: tuple[str, ...] = ()
+    """Endings of such verbs."""
     requires_comma: bool = False
     """Whether a clause of cause has a comma before it."""
     verbs: tuple[str, ...] = ()

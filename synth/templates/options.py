@@ -45,7 +45,7 @@ _OF_SOME = re.compile(
     r"|^\W*(?:(?:only\s+)?the\s+(?:first|last)\s+(?:two|three)|both|either|neither)\W*$",
 )
 _OWN_LABEL = re.compile(r"\W{0,2}([A-Z]|[a-z]|\d{1,2}|[IVX]+|[ivx]+)[).:\]]+\s+(?=\S)")
-# "Option B", "answer is (C)", "options b) and c)", "(B)", "B is wrong" in a question or a reasoning.
+# In questions and reasonings: "Option B", "answer is (C)", "options b), c)", "(B)", "B is wrong".
 _MENTION = re.compile(
     r"\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)s?(?:\s+is)?:?\s+\(?(?P<symbol>[A-H]|[1-9])\b"
     r"|\b(?:[Oo]ption|[Cc]hoice)s?\s+(?P<lower>\([a-h]\)|[a-h]\)|[b-h]\b)"
