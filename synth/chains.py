@@ -29,6 +29,8 @@ class DroppedPair:
     reason: str
     pair: Pair
     style: str = ""
+    detail: str = ""
+    """What the reason rests on, where there is more to say."""
 
 
 @dataclass
@@ -80,8 +82,8 @@ class ChainRunner:
         for document in group:
             written = await self._writer.write(history, document, tally)
             shots.append(Shot(document.id, document.text, written.pairs, written.provenance))
-            for pair, reason in written.dropped:
-                dropped.append(DroppedPair(document.id, reason, pair, written.task.style_name))
+            for pair, reason, style in written.dropped:
+                dropped.append(DroppedPair(document.id, reason, pair, style))
                 tally.add(f"pairs_dropped.{reason}")
             if written.pairs:
                 history.append(Turn(document.text, written.task, written.pairs))

@@ -30,8 +30,9 @@ from pipeline.stage import (
 )
 from synth.chains import ChainedPart, DroppedPair, split_chains
 from synth.config import FilterConfig
-from synth.quality.checks import PairChecker
+from synth.quality.checks import FOLLOWS_A_DROPPED_PAIR, PairChecker
 from synth.quality.corpus import CorpusDeduplicator
+from synth.quality.expectations import expectations_of
 from synth.tally import Tally
 from synth.worker import write_chains
 
@@ -130,33 +131,40 @@ class _FilterJob:
 
     def _filter_shot(self, shot: Shot, dropped: list[DroppedPair]) -> Shot:
         pairs: Sequence[Pair] = shot.pairs
+        expected = expectations_of(shot.provenance)
         if self._checker is not None:
-            checked = self._checker.check(shot.text, shot.pairs)
+            checked = self._checker.check(shot.text, shot.pairs, expected)
             dropped += [_dropped(shot, pair, reason) for pair, reason in checked.dropped]
             pairs = checked.kept
         kept = []
+        is_broken = False
         for pair in pairs:
-            if reason := self._corpus_verdict(shot, pair):
-                dropped.append(_dropped(shot, pair, reason))
+            reason, detail = FOLLOWS_A_DROPPED_PAIR, ""
+            if not is_broken:
+                reason, detail = self._corpus_verdict(shot, pair)
+            if reason:
+                dropped.append(_dropped(shot, pair, reason, detail))
+                is_broken = expected.is_linked
             else:
                 kept.append(pair)
         return replace(shot, pairs=tuple(kept))
 
-    def _corpus_verdict(self, shot: Shot, pair: Pair) -> str:
-        if not self._index.is_empty and self._index.find(_searched_text(pair)) is not None:
-            return "contaminated"
+    def _corpus_verdict(self, shot: Shot, pair: Pair) -> tuple[str, str]:
+        """Reason to drop a pair, or empty, and what it rests on."""
+        if (found := self._index.find(_searched_text(pair))) is not None:
+            return f"contaminated.{found.eval_set}", f"record {found.record}: {found.ngram}"
         # Last, so that only what survives everything else is remembered.
         if self._seen is not None and self._seen.is_duplicate(pair, shot.doc_id):
-            return "near_duplicate_in_corpus"
-        return ""
+            return "near_duplicate_in_corpus", ""
+        return "", ""
 
 
 def _num_shots(chains: Sequence[Chain]) -> int:
     return sum(len(chain.shots) for chain in chains)
 
 
-def _dropped(shot: Shot, pair: Pair, reason: str) -> DroppedPair:
-    return DroppedPair(shot.doc_id, reason, pair, shot.provenance.get("style", ""))
+def _dropped(shot: Shot, pair: Pair, reason: str, detail: str = "") -> DroppedPair:
+    return DroppedPair(shot.doc_id, reason, pair, shot.provenance.get("style", ""), detail)
 
 
 def _searched_text(pair: Pair) -> str:

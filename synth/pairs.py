@@ -1,6 +1,5 @@
 """From loose questions and answers to structured pairs, with a reason for each one dropped."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pipeline.contracts import Pair, PairKind
 _OPTIONS_MARK = "\nOptions:\n"
 _STEP_BY_STEP = "\nLet's think step by step."
 _THEREFORE = "\nTherefore, the answer is "
+_MIN_OPTIONS = 2
 
 
 @dataclass
@@ -18,23 +18,28 @@ class ParsedPairs:
 
     pairs: list[Pair] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
+    _asked: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def take(self, pair: Pair | str) -> None:
         """Take a pair, or count the reason that stands in its place."""
         if isinstance(pair, str):
             self.dropped[pair] += 1
-        elif any(pair.instruction.casefold() == kept.instruction.casefold() for kept in self.pairs):
+            return
+        # Of two questions in the same words, options may ask different things.
+        question = "\n- ".join((pair.instruction, *pair.options)).casefold()
+        if question in self._asked:
             self.dropped["duplicate_question"] += 1
-        else:
-            self.pairs.append(pair)
+            return
+        self._asked.add(question)
+        self.pairs.append(pair)
 
 
 def structure_pair(question: str, answer: str) -> Pair | str:
     """Recognise the four response formats.
 
     Returns:
-        The pair, or the reason to drop it: `empty_question`, `empty_answer`,
-        `incomplete_reasoning`, `answer_not_among_options`.
+        The pair, or the reason to drop it: `incomplete_reasoning` where one of its marks is there
+        without the other, `malformed_options`, or a reason of `make_pair`.
     """
     if not question:
         return "empty_question"
@@ -47,7 +52,11 @@ def structure_pair(question: str, answer: str) -> Pair | str:
         answer = answer.strip()
         if not (mark and reasoning.strip() and answer):
             return "incomplete_reasoning"
+    elif _STEP_BY_STEP.strip() in question or _THEREFORE in answer:
+        return "incomplete_reasoning"
     question, options = _split_options(question)
+    if options is None:
+        return "malformed_options"
     return make_pair(question, answer, options, reasoning)
 
 
@@ -57,15 +66,23 @@ def make_pair(
     """A pair of the kind that its parts make it.
 
     Returns:
-        The pair, or the reason why it is none: `empty_question`, `empty_answer`,
+        The pair, or the reason why it is none: `empty_question`, `empty_answer`, `not_unicode`
+        (half of a surrogate pair, which no file can hold), `too_few_options`,
         `answer_not_among_options`.
     """
     instruction, response, reasoning = instruction.strip(), response.strip(), reasoning.strip()
-    choices = tuple(option.strip() for option in options)
     if not instruction:
         return "empty_question"
     if not response:
         return "empty_answer"
+    if not _is_unicode("".join((instruction, response, reasoning, *options))):
+        return "not_unicode"
+    # An option is one line, and stands there once.
+    choices = tuple(filter(None, dict.fromkeys(map(_in_one_line, options))))
+    if options and len(choices) < _MIN_OPTIONS:
+        return "too_few_options"
+    if choices:
+        response = _in_one_line(response)
     if response not in choices and response.removesuffix(".") in choices:
         response = response.removesuffix(".")  # the sentence's period, not the option's
     if choices and response not in choices:
@@ -89,9 +106,24 @@ def unstructure_pair(pair: Pair) -> tuple[str, str]:
     return question, answer
 
 
-def _split_options(question: str) -> tuple[str, tuple[str, ...]]:
+def _split_options(question: str) -> tuple[str, Sequence[str] | None]:
+    """A question without its options, and these; None for a list that cannot be read."""
     stem, mark, listing = question.rpartition(_OPTIONS_MARK)
-    lines = listing.splitlines()
-    if not mark or not lines or not all(re.match(r"- \S", line) for line in lines):
+    if not mark:
         return question, ()
-    return stem.strip(), tuple(line[2:].strip() for line in lines)
+    lines = [line for line in listing.split("\n") if line.strip()]
+    if not lines or not all(line.startswith("- ") for line in lines):
+        return question, None
+    return stem.strip(), [line[2:] for line in lines]
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

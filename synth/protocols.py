@@ -5,6 +5,7 @@ structured pairs.
 """
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +26,10 @@ from synth.tasks import Task, Turn
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_SENTENCE_ENDS = ("\n", ". ", "! ", "? ", "\u3002", " ")
+# A quotation mark or bracket may close a sentence after its full stop.
+_SENTENCE_END = re.compile(
+    r"[.!?\u2026][\"'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f][\u201d\u300d\u300f\uff09]*|(?<=\S)\n"
+)
 
 
 class WireProtocol(Protocol):
@@ -215,9 +219,9 @@ def _cut_to_fit(protocol: WireProtocol, text: str, task: Task, max_tokens: int) 
 
 
 def _last_pause(text: str) -> int:
-    """Where to cut `text` so that it ends with a line, a sentence or at least a word."""
-    for pause in _SENTENCE_ENDS:
-        found = text.rfind(pause, len(text) // 2)
-        if found > 0:
-            return found + len(pause.rstrip() or "")
-    return len(text)
+    """Where to cut `text` so that it ends with a line or a sentence.
+
+    Where that would lose three quarters of it, it ends with a word at least.
+    """
+    ends = [match.end() for match in _SENTENCE_END.finditer(text, len(text) // 4)]
+    return ends[-1] if ends else max(text.rfind(" "), 0) or len(text)

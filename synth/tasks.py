@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.contracts import Pair
 from synth.language import NAMES
 from synth.quality.echo import echo_strings
+from synth.quality.expectations import NOTHING_SPECIAL, Expectations
 from synth.styles.library import Style
 from synth.styles.reply import format_reply, reply_schema
 from synth.styles.spans import AnswerSpan, in_sentence
@@ -28,11 +29,6 @@ class Task:
         """Whether the style needs answers that the text does not have."""
         return self.style is not None and self.style.answers == "spans" and not self.spans
 
-    @property
-    def is_linked(self) -> bool:
-        """Whether each pair builds on the one before."""
-        return self.style is not None and self.style.is_linked
-
     def request(self) -> str:
         """What the model is asked, after the passage."""
         assert self.style is not None
@@ -42,23 +38,24 @@ class Task:
         """JSON schema that the reply has to follow; None for a tuned synthesizer."""
         return None if self.style is None else reply_schema(self.style, self.spans, self.language)
 
-    def echoes(self) -> frozenset[str]:
-        """Strings of the prompt's example, which a weak model repeats."""
+    def expectations(self) -> Expectations:
+        """What the checks have to know; a weak model repeats the prompt's example."""
         if self.style is None:
-            return frozenset()
-        return echo_strings(self.style.example_pairs())
-
-    @property
-    def min_question_support(self) -> float:
-        """Least share of an instruction's content words that stand in the text."""
-        return 0.0 if self.style is None else self.style.min_question_support
+            return NOTHING_SPECIAL
+        return Expectations(
+            echoes=echo_strings(self.style.example_pairs()),
+            is_linked=self.style.is_linked,
+            min_question_support=self.style.min_question_support,
+            min_support=self.style.min_support,
+        )
 
     def provenance(self) -> dict[str, str]:
         """What is kept beside the pairs."""
         if self.style is None:
             return {}
         fields = {"style": self.style_name, "prompt": self.style.fingerprint()}
-        return fields | ({"language": self.language} if self.language else {})
+        fields |= {"language": self.language} if self.language else {}
+        return fields | self.expectations().provenance()
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from synth.engines import Engine, Generation
 from synth.pairs import ParsedPairs
 from synth.protocols import WireProtocol, fit_prompt
 from synth.quality.agreement import answers_agree
-from synth.quality.checks import Checked, PairChecker
+from synth.quality.checks import Checked, PairChecker, broken_off, sort_pairs
 from synth.rules.mining import mine_pairs
 from synth.tally import Tally
 from synth.tasks import Task, Turn
@@ -31,8 +31,8 @@ class Written:
 
     task: Task
     pairs: tuple[Pair, ...] = ()
-    dropped: tuple[tuple[Pair, str], ...] = ()
-    """Pairs that a check dropped, over all attempts, each with the reason."""
+    dropped: tuple[tuple[Pair, str, str], ...] = ()
+    """Pairs that a check dropped, over all attempts, each with the reason and the task style."""
     provenance: dict[str, str] = field(default_factory=dict)
 
 
@@ -62,7 +62,7 @@ class ModelWriter:
 
     async def write(self, history: Sequence[Turn], document: Document, tally: Tally) -> Written:
         """Ask until a pair survives or the attempts are used up."""
-        dropped: list[tuple[Pair, str]] = []
+        dropped: list[tuple[Pair, str, str]] = []
         task = Task()
         for attempt in range(self._config.attempts):
             if attempt:
@@ -72,7 +72,7 @@ class ModelWriter:
                 tally.add("fragments_dropped.no_answer_in_text")
                 continue
             checked = await self._ask(history, document.text, task, tally)
-            dropped += checked.dropped
+            dropped += [(*verdict, task.style_name) for verdict in checked.dropped]
             if checked.kept:
                 pairs = tuple(checked.kept)
                 return Written(task, pairs, tuple(dropped), task.provenance())
@@ -97,18 +97,9 @@ class ModelWriter:
         verdicts = await asyncio.gather(
             *(self._second_verdict(text, pair, tally) for pair in checked.kept)
         )
-        kept: list[Pair] = []
-        dropped = list(checked.dropped)
-        is_broken = False
-        for pair, verdict in zip(checked.kept, verdicts, strict=True):
-            if is_broken and task.is_linked:
-                verdict = "follows_a_dropped_pair"
-            if verdict:
-                dropped.append((pair, verdict))
-                is_broken = True
-            else:
-                kept.append(pair)
-        return Checked(kept, dropped)
+        verdicts = broken_off(verdicts) if task.expectations().is_linked else verdicts
+        again = sort_pairs(checked.kept, verdicts)
+        return Checked(again.kept, checked.dropped + again.dropped)
 
     async def _second_verdict(self, text: str, pair: Pair, tally: Tally) -> str:
         ids = self._protocol.encode_question(text, pair)
@@ -141,14 +132,9 @@ class RuleWriter:
         parsed = ParsedPairs(mine_pairs(document.text, document.id, self._rules))
         checked = _check(self._checker, document.text, parsed, Task())
         provenance = {"style": "rules"} if checked.kept else {}
-        return Written(Task(), tuple(checked.kept), tuple(checked.dropped), provenance)
+        dropped = tuple((*verdict, "rules") for verdict in checked.dropped)
+        return Written(Task(), tuple(checked.kept), dropped, provenance)
 
 
 def _check(checker: PairChecker, text: str, parsed: ParsedPairs, task: Task) -> Checked:
-    return checker.check(
-        text,
-        parsed.pairs,
-        echoes=task.echoes(),
-        linked=task.is_linked,
-        min_question_support=task.min_question_support,
-    )
+    return checker.check(text, parsed.pairs, task.expectations())

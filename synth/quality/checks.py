@@ -16,6 +16,7 @@ from pipeline.contracts import Pair
 from synth.quality.config import ChecksConfig
 from synth.quality.duplicates import QuestionSet
 from synth.quality.echo import echo_verdict
+from synth.quality.expectations import NOTHING_SPECIAL, Expectations
 from synth.quality.grounding import grounding_verdict, question_verdict
 from synth.quality.language import TextLanguage
 from synth.quality.length import length_verdict
@@ -50,58 +51,43 @@ class PairChecker:
         self,
         text: str,
         pairs: Sequence[Pair],
-        echoes: frozenset[str] = frozenset(),
-        linked: bool = False,
-        min_question_support: float = 0.0,
+        expected: Expectations = NOTHING_SPECIAL,
     ) -> Checked:
         """Sort a text's pairs into kept ones and dropped ones with their reasons.
 
         Args:
             text: what the pairs are about.
             pairs: in the order they were written.
-            echoes: strings of the examples that the prompt showed, by `echo.echo_strings`.
-            min_question_support: least share of an instruction's content words that stand in the
-                text (`question_beside_text`), for pairs whose instructions name what they ask
-                about; part of the grounding check.
-            linked: each pair builds on the one before, so that after a dropped one all go, with
-                the reason `follows_a_dropped_pair`.
+            expected: what the task that brought them lets them be judged by.
         """
-        verdicts = self._cheap_verdicts(text, pairs, echoes, linked, min_question_support)
+        verdicts = self._cheap_verdicts(text, pairs, expected)
         if self._scorer:
             left = [position for position, verdict in enumerate(verdicts) if not verdict]
             judged = self._scorer.verdicts(text, [pairs[position] for position in left])
             for position, verdict in zip(left, judged, strict=True):
                 verdicts[position] = verdict
-        if linked:
-            verdicts = _broken_off(verdicts)
-        checked = Checked()
-        for pair, verdict in zip(pairs, verdicts, strict=True):
-            if verdict:
-                checked.dropped.append((pair, verdict))
-            else:
-                checked.kept.append(pair)
-        return checked
+        if expected.is_linked:
+            verdicts = broken_off(verdicts)
+        return sort_pairs(pairs, verdicts)
 
     def _cheap_verdicts(
-        self,
-        text: str,
-        pairs: Sequence[Pair],
-        echoes: frozenset[str],
-        linked: bool,
-        min_question_support: float,
+        self, text: str, pairs: Sequence[Pair], expected: Expectations
     ) -> list[str]:
+        grounding = self._config.grounding.lowered_to(expected.min_support)
         index = TextIndex(text)
         language = TextLanguage(index, self._config.language)
         questions = QuestionSet(self._config.duplicates)
         verdicts: list[str] = []
         for pair in pairs:
-            if linked and verdicts and verdicts[-1]:
+            if expected.is_linked and verdicts and verdicts[-1]:
                 verdicts.append(FOLLOWS_A_DROPPED_PAIR)
                 continue
             words = PairWords(pair)
-            verdict = self._verdict(index, language, words, echoes)
-            if not verdict and self._config.grounding.enabled:
-                verdict = question_verdict(index, words, min_question_support)
+            verdict = self._verdict(index, language, words, expected.echoes)
+            if not verdict and grounding.enabled:
+                verdict = grounding_verdict(index, pair, words, grounding) or question_verdict(
+                    index, words, expected.min_question_support
+                )
             if not verdict and self._config.duplicates.enabled:
                 verdict = questions.verdict(words)
             if not verdict:
@@ -119,15 +105,23 @@ class PairChecker:
             or (config.phrases.enabled and self._phrases.verdict(index, words))
             or (config.echo.enabled and echo_verdict(index, words, echoes, config.echo))
             or (config.language.enabled and language.verdict(words))
-            or (
-                config.grounding.enabled
-                and grounding_verdict(index, words.pair, words, config.grounding)
-            )
             or ""
         )
 
 
-def _broken_off(verdicts: list[str]) -> list[str]:
+def sort_pairs(pairs: Sequence[Pair], verdicts: Sequence[str]) -> Checked:
+    """Pairs with an empty verdict are kept, the others dropped."""
+    checked = Checked()
+    for pair, verdict in zip(pairs, verdicts, strict=True):
+        if verdict:
+            checked.dropped.append((pair, verdict))
+        else:
+            checked.kept.append(pair)
+    return checked
+
+
+def broken_off(verdicts: list[str]) -> list[str]:
+    """The verdicts of linked pairs: after a dropped one all others follow it."""
     for position, verdict in enumerate(verdicts):
         if verdict:
             num_after = len(verdicts) - position - 1

@@ -88,6 +88,12 @@ class GroundingConfig(StrictConfig):
     numbers: bool = True
     """Whether each number of a response must occur in the text."""
 
+    def lowered_to(self, min_support: float | None) -> "GroundingConfig":
+        """These settings with `min_support` at most as large as given; None: as they are."""
+        if min_support is None or min_support >= self.min_support:
+            return self
+        return self.model_copy(update={"min_support": min_support})
+
 
 class DuplicatesConfig(StrictConfig):
     """Questions of one text that ask the same."""

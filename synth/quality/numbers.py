@@ -45,9 +45,13 @@ _VALUES: dict[str, int] = {
 } | {"once": 11, "zero": 0, "eine": 1, "une": 1, "una": 1, "两": 2, "dozen": 12, "hundred": 100}
 _TENS = {
     word: 10 * value
-    for value, word in enumerate(
-        ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), start=2
+    for words in (
+        "twenty thirty forty fifty sixty seventy eighty ninety",
+        "zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig",
+        "vingt trente quarante cinquante soixante",
+        "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa",
     )
+    for value, word in enumerate(words.split(), start=2)
 }
 
 

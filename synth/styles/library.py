@@ -69,6 +69,9 @@ class Style(StrictConfig):
     min_question_support: float = Field(default=0, ge=0, le=1)
     """Least share of an instruction's content words that stand in the passage, for styles whose
     instructions name what they ask about."""
+    min_support: float | None = Field(default=None, ge=0, le=1)
+    """Least share of a response's content words that stand in the passage, where the style asks for
+    other words than the passage's and `checks.grounding.min_support` would be too strict."""
     is_linked: bool = False
     """Each pair builds on the one before: a dropped one takes those after it along."""
     example: StyleExample

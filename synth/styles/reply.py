@@ -147,11 +147,10 @@ def _read_item(item: dict[str, Any], style: Style) -> Pair | str:
         return "not_a_pair"
     if not all(isinstance(option, str) for option in options):
         return "not_a_pair"
-    options = list(dict.fromkeys(options))
     is_reasoned = style.kind in ("chain_of_thought", "multiple_choice_cot")
     if is_reasoned and not fields["reasoning"].strip():
         return "incomplete_reasoning"
-    if style.kind.startswith("multiple_choice") and len(options) < _OPTION_COUNTS[0]:
+    if style.kind.startswith("multiple_choice") and not options:
         return "too_few_options"
     return make_pair(
         fields["instruction"],

@@ -99,7 +99,11 @@ def test_pairs_of_evaluation_sets_go(run, tmp_path: Path) -> None:
     )
     leaked = Pair(LEAKED.upper(), "The Pinta.")
     manifest = run([[[shot("a", leaked, pair(1))]]], evaluation=evaluation)
-    assert manifest.counts["pairs_dropped.contaminated"] == 1
+    assert manifest.counts["pairs_dropped.contaminated.ships"] == 1
+    shard = tmp_path / "filtered/dropped/s/part-00000000.jsonl.zst"
+    (record,) = map(json.loads, read_lines(str(shard)))
+    assert record["reason"] == "contaminated.ships"
+    assert record["detail"].startswith("record 1: which of the three ships")
     assert manifest.counts["pairs"] == 1
     (tmp_path / "eval.jsonl").write_text(json.dumps({"question": LEAKED + " Why?"}) + "\n")
     with pytest.raises(StaleStageError, match="evaluation_sets"):
@@ -113,6 +117,18 @@ def test_checks_may_be_tightened_without_new_synthesis(run, tmp_path: Path) -> N
     strict = run(parts, "strict", checks={"grounding": {"min_support": 0.9}})
     assert strict.counts["pairs"] == 1
     assert strict.counts["pairs_dropped.number_not_in_text"] == 1
+
+
+def test_what_builds_on_a_dropped_pair_goes_with_it(run, tmp_path: Path) -> None:
+    first, follower = pair(1), Pair("And what came of that growth?", "Text of b")
+    linked = Shot("b", "Text of b.", (first, follower), {"style": "dialogue", "linked": "yes"})
+    manifest = run([[[shot("a", first)], [linked], [shot("c", first, pair(2))]]])
+    assert manifest.counts["pairs_dropped.near_duplicate_in_corpus"] == 2
+    assert manifest.counts["pairs_dropped.follows_a_dropped_pair"] == 1
+    assert manifest.counts["pairs"] == 2
+    checked = run([], "checked", checks={}, corpus_dedup={"enabled": False})
+    assert checked.counts["pairs_dropped.number_not_in_text"] == 4
+    assert checked.counts["pairs_dropped.follows_a_dropped_pair"] == 1
 
 
 def test_a_resumed_run_ends_like_a_whole_one(run, tmp_path: Path) -> None:

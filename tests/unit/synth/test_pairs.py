@@ -88,6 +88,11 @@ def test_any_pairs_round_trip(pairs: list[Pair]) -> None:
         ("<QUE> q <ANS>  </END>", "empty_answer"),
         ("<QUE> q\nOptions:\n- x\n- y <ANS> z </END>", "answer_not_among_options"),
         ("<QUE> q\nLet's think step by step. <ANS> 4 </END>", "incomplete_reasoning"),
+        ("<QUE> q <ANS> So.\nTherefore, the answer is 4 </END>", "incomplete_reasoning"),
+        ("<QUE> q Let's think step by step. <ANS> 4 </END>", "incomplete_reasoning"),
+        ("<QUE> q\nOptions:\n-x\n-y <ANS> x </END>", "malformed_options"),
+        ("<QUE> q\nOptions:\n- x <ANS> x </END>", "too_few_options"),
+        ("<QUE> q\nOptions:\n- x\n-  \n- x <ANS> x </END>", "too_few_options"),
     ],
 )
 def test_each_dropped_fragment_has_its_reason(output: str, reason: str) -> None:
@@ -100,6 +105,30 @@ def test_questions_are_deduplicated_whatever_their_case() -> None:
     parsed = wire.parse_pairs("<QUE> Who? <ANS> a </END>\n\n<QUE> WHO? <ANS> b </END>")
     assert parsed.pairs == [Pair("Who?", "a")]
     assert parsed.dropped == {"duplicate_question": 1}
+
+
+def test_the_same_words_with_other_options_are_another_question() -> None:
+    first = Pair("Which is true?", "a", "multiple_choice", ("a", "b"))
+    second = Pair("Which is true?", "c", "multiple_choice", ("c", "d"))
+    parsed = wire.parse_pairs(wire.format_pairs([first, second, first]))
+    assert parsed.pairs == [first, second]
+    assert parsed.dropped == {"duplicate_question": 1}
+
+
+def test_options_are_lines_that_stand_there_once() -> None:
+    made = make_pair("Which?", "a\u2028b", ("a\nb", "c", "c ", "", "d\u2028e"))
+    assert made == Pair("Which?", "a b", "multiple_choice", ("a b", "c", "d e"))
+    spread = structure_pair("Which?\nOptions:\n- a b\n\n- c\n- d e\n", "a b")
+    assert spread == made
+    assert structure_pair(*unstructure_pair(made)) == made
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_half_a_surrogate_pair_is_dropped(part: int) -> None:
+    parts = ["Who?", "Anna", "red", "So."]
+    parts[part] += "\ud83d"
+    instruction, response, option, reasoning = parts
+    assert make_pair(instruction, response, (response, option), reasoning) == "not_unicode"
 
 
 @given(st.lists(st.sampled_from(["<QUE>", "<ANS>", "</END>", "\nOptions:\n- ", "x ", "\n"])))

@@ -48,6 +48,29 @@ def test_a_long_text_is_cut_at_a_sentence_end(tokenizer) -> None:
     assert fitted.events == {"shots_left_out_of_prompt": 3, "texts_cut_in_prompt": 1}
 
 
+@pytest.mark.parametrize(
+    ("sentence", "end"),
+    [
+        ("\u5899\u9ad8\u4e09\u7c73\uff01", "\uff01"),
+        ("\u8c01\u5728\u90a3\u91cc\uff1f\u300d", "\uff1f\u300d"),
+        ('"Who goes there?" ', '?"'),
+        ("A line without a stop\n", "stop"),
+        ("words ", "words"),
+    ],
+)
+def test_sentences_of_many_kinds_end_a_cut(tokenizer, sentence: str, end: str) -> None:
+    fitted = fit_prompt(TunedProtocol(tokenizer), (), sentence * 60, TASK, 200)
+    assert len(fitted.token_ids) <= 200
+    shown = tokenizer.decode(fitted.token_ids)
+    assert shown.endswith(f"{end} </CON>\n\n") or shown.endswith(f"{end}\n </CON>\n\n")
+
+
+def test_a_sentence_end_far_back_is_taken_before_a_word(tokenizer) -> None:
+    text = "It was so. " * 8 + "and on and on " * 40
+    fitted = fit_prompt(TunedProtocol(tokenizer), (), text, TASK, 220)
+    assert tokenizer.decode(fitted.token_ids).endswith("It was so. </CON>\n\n")
+
+
 def test_no_room_for_any_text_is_an_error(tokenizer) -> None:
     with pytest.raises(InputError, match=r"raise synth\.max_model_len"):
         fit_prompt(TunedProtocol(tokenizer), (), "some text", TASK, 2)

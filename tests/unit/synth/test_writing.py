@@ -57,7 +57,7 @@ def write(tokenizer, reply, **settings) -> tuple[Written, Tally, Replies]:
 def test_surviving_pairs_come_with_how_they_were_asked_for(tokenizer) -> None:
     written, tally, engine = write(tokenizer, lambda *_: as_json(GOOD, UNGROUNDED))
     assert [(pair.instruction, pair.response) for pair in written.pairs] == [GOOD]
-    assert [(pair.instruction, reason) for pair, reason in written.dropped] == [
+    assert [(pair.instruction, reason) for pair, reason, _ in written.dropped] == [
         (UNGROUNDED[0], "ungrounded")
     ]
     assert written.provenance["style"] == "faq"
@@ -73,7 +73,7 @@ def test_a_text_is_asked_again_until_a_pair_survives(tokenizer) -> None:
     written, tally, engine = write(tokenizer, reply, attempts=5)
     assert len(engine.prompts) == 3
     assert len(written.pairs) == 1
-    assert [reason for _, reason in written.dropped] == ["ungrounded"] * 2
+    assert [reason for _, reason, _ in written.dropped] == ["ungrounded"] * 2
     assert tally.counts["attempts_repeated"] == 2
 
 
@@ -143,7 +143,7 @@ def test_in_a_linked_style_a_disagreement_takes_what_follows_along(tokenizer) ->
         tokenizer, reply, styles={"dialogue": 1}, checks={"round_trip": {"enabled": True}}
     )
     assert [pair.instruction for pair in written.pairs] == [turns[0][0]]
-    assert [reason for _, reason in written.dropped] == [
+    assert [reason for _, reason, _ in written.dropped] == [
         "answers_disagree",
         "follows_a_dropped_pair",
     ]

@@ -12,6 +12,7 @@ from synth.quality.checks import FOLLOWS_A_DROPPED_PAIR, PairChecker
 from synth.quality.config import ChecksConfig
 from synth.quality.duplicates import question_key
 from synth.quality.echo import echo_strings
+from synth.quality.expectations import Expectations, expectations_of
 from synth.quality.words import PairWords
 
 TEXT = (
@@ -44,7 +45,7 @@ CHECKER = PairChecker(ChecksConfig())
 
 def reasons(pairs: list[Pair], config: ChecksConfig | None = None, **options: object) -> list[str]:
     checker = PairChecker(config) if config else CHECKER
-    checked = checker.check(TEXT, pairs, **options)  # type: ignore[arg-type]
+    checked = checker.check(TEXT, pairs, Expectations(**options))  # type: ignore[arg-type]
     assert len(checked.kept) + len(checked.dropped) == len(pairs)
     return [reason for _, reason in checked.dropped]
 
@@ -103,12 +104,28 @@ def test_a_dropped_pair_claims_no_question() -> None:
 
 def test_linked_pairs_break_off_at_the_first_drop() -> None:
     pairs = [GOOD[0], BAD[4][0], GOOD[1], BAD[0][0]]
-    checked = CHECKER.check(TEXT, pairs, linked=True)
+    checked = CHECKER.check(TEXT, pairs, Expectations(is_linked=True))
     assert checked.kept == [GOOD[0]]
     assert [reason for _, reason in checked.dropped] == [
         *("ungrounded", FOLLOWS_A_DROPPED_PAIR, FOLLOWS_A_DROPPED_PAIR)
     ]
-    assert CHECKER.check(TEXT, GOOD, linked=True).kept == GOOD
+    assert CHECKER.check(TEXT, GOOD, Expectations(is_linked=True)).kept == GOOD
+
+
+def test_a_style_may_ask_for_other_words_than_those_of_the_text() -> None:
+    summary = Pair(
+        "Sum up the passage.", "Anna Vell erected a tall beacon for sailors at Cape Orrin"
+    )
+    assert reasons([summary]) == ["ungrounded"]
+    assert reasons([summary], min_support=0.4) == []
+    assert reasons([summary], min_support=0.95) == ["ungrounded"]
+
+
+def test_expectations_are_kept_as_provenance() -> None:
+    expected = Expectations(is_linked=True, min_question_support=0.5, min_support=0.35)
+    assert expectations_of(expected.provenance()) == expected
+    assert expectations_of({"style": "faq"}) == Expectations()
+    assert Expectations(frozenset("x")).provenance() == {}
 
 
 def test_no_pairs_and_no_text() -> None:
@@ -149,8 +166,8 @@ LIKELY_PAIR = st.builds(
 @settings(deadline=None)
 @given(st.text() | st.just(TEXT), st.lists(ANY_PAIR | LIKELY_PAIR, max_size=8), st.booleans())
 def test_any_strings_are_checked(text: str, pairs: list[Pair], linked: bool) -> None:
-    echoes = echo_strings(pairs[:1])
-    checked = CHECKER.check(text, pairs, echoes, linked)
+    expected = Expectations(echo_strings(pairs[:1]), linked)
+    checked = CHECKER.check(text, pairs, expected)
     positions = {id(pair): position for position, pair in enumerate(pairs)}
     for part in (checked.kept, [pair for pair, _ in checked.dropped]):
         order = [positions[id(pair)] for pair in part]
@@ -161,7 +178,7 @@ def test_any_strings_are_checked(text: str, pairs: list[Pair], linked: bool) -> 
     assert len(keys) == len(set(keys))
     if linked:
         assert checked.kept == pairs[: len(checked.kept)]
-    assert CHECKER.check(text, pairs, echoes, linked) == checked
+    assert CHECKER.check(text, pairs, expected) == checked
 
 
 @given(st.text(), st.text())

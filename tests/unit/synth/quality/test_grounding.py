@@ -130,6 +130,19 @@ def test_a_question_about_something_else_falls_where_support_is_asked_for() -> N
     assert question_verdict(EN, other, 0.0) == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "response"),
+    [
+        ("The canal cost $7 million in all.", "$7,000,000"),
+        ("The canal cost 7,000,000 dollars.", "7 million dollars"),
+        ("Der Turm hat zwanzig Stufen.", "20 Stufen"),
+        ("La torre tiene treinta escalones.", "30 escalones"),
+    ],
+)
+def test_numbers_are_found_however_they_are_written(text: str, response: str) -> None:
+    assert verdict(TextIndex(text), Pair("How much, and of what?", response)) == ""
+
+
 def test_a_label_about_something_else_falls() -> None:
     statement = "Photosynthesis converts sunlight into chemical energy in green plants."
     assert verdict(EN, Pair(f"True or false: {statement}", "true")) == "ungrounded"

@@ -8,6 +8,7 @@ from pipeline.contracts import Pair
 from pipeline.errors import InputError
 from synth.quality.checks import PairChecker
 from synth.quality.config import ChecksConfig, ScorerConfig
+from synth.quality.expectations import Expectations
 from synth.quality.scorer import LOW_SCORE, PairScorer
 
 TEXT = "The lighthouse was built by Anna Vell in 1871 and burned whale oil."
@@ -123,7 +124,7 @@ def test_low_scores_fall_and_break_links(regressor: str) -> None:
     assert without.kept == PAIRS
     checked = checker.check(TEXT, PAIRS)
     assert [reason for _, reason in checked.dropped] == [LOW_SCORE] * 2
-    linked = checker.check(TEXT, PAIRS, linked=True)
+    linked = checker.check(TEXT, PAIRS, Expectations(is_linked=True))
     assert linked.kept == PAIRS[: expected.index(LOW_SCORE)]
 
 

@@ -126,7 +126,7 @@ def test_numbers_too_long_for_int_are_read() -> None:
 
 def test_values_of_words() -> None:
     assert [value_of_word(word) for word in ("twelve", "neunzig", "ninety", "deux", "oil")] == [
-        *("12", "", "90", "2", "")
+        *("12", "90", "90", "2", "")
     ]
 
 
