@@ -101,6 +101,14 @@ def value_of_word(word: str) -> str:
     return "" if value is None else str(value)
 
 
+def is_magnitude_of(word: str, numbers: frozenset[str]) -> bool:
+    """Whether a word such as "million" is the magnitude of one of `numbers`."""
+    scale = _SCALES.get(word)
+    return scale is not None and any(
+        number.isdecimal() and len(number) >= len(str(scale)) for number in numbers
+    )
+
+
 def _readings(digits: str, scale: int) -> Iterator[frozenset[str]]:
     for readings in _unscaled(digits):
         if scale == 1 or max(map(len, readings)) > _LONGEST_SCALED:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from synth.quality.numbers import number_mentions, numbers_of_text, value_of_word
+from synth.quality.numbers import is_magnitude_of, number_mentions, numbers_of_text, value_of_word
 from synth.quality.words import content_units, fold, is_unspaced, split_words, unspaced_bigrams
 
 
@@ -69,4 +69,6 @@ class TextIndex:
         if unit[0].isdigit():
             mentions = number_mentions(unit) or [frozenset({unit})]
             return 1.0 if all(mention & self.numbers for mention in mentions) else 0.0
+        if is_magnitude_of(unit, self.numbers):
+            return 1.0
         return 1.0 if (value_of_word(unit) or "none") in self.numbers else 0.0
