@@ -235,16 +235,18 @@ def render(
     output: Annotated[
         str, typer.Option("--output", "-o", help="File to write: .jsonl or .parquet.")
     ] = "texts.jsonl",
-    template_seed: Annotated[int, typer.Option(help="Seed of the layouts.")] = 0,
+    template_seed: Annotated[
+        int | None, typer.Option(help="Seed of the layouts; that of the run's rows if none.")
+    ] = None,
     with_raw: Annotated[bool, typer.Option(help="Raw documents too.")] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Write texts and pairs as plain text, for people and other trainers."""
-    from launch.rendering import render_run
+    from launch.rendering import render_run, rendered_folder
 
     folder = _run_folder(run, overrides)
     if dry_run:
-        print(f"would read {folder.augmented} and write {output}")
+        print(f"would read {rendered_folder(folder)} and write {output}")
         return
     count = render_run(folder, output, template_seed, with_raw=with_raw)
     print(f"{output}: {count:,} records")

@@ -13,7 +13,8 @@ or `text` for all else: a raw text is one span. Were they empty there, a reader 
 begin with raw texts would infer a list of nulls and fail at the first instruction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline import storage
@@ -21,29 +22,50 @@ from pipeline.contracts import RenderedText, decode_chain, decode_document, enco
 from pipeline.errors import InputError
 from pipeline.run_folder import RunFolder
 from pipeline.shards import read_lines
-from pipeline.stage import read_commits, read_manifest
-from synth.templates import render_chain, render_document
+from pipeline.stage import find_identity, read_commits, read_manifest
+from synth.templates import ChainRenderer, render_document
 
 _PARQUET_BATCH = 1024
 _NEITHER = "text"
 
 
-def render_run(folder: RunFolder, target: str, template_seed: int, *, with_raw: bool) -> int:
+@dataclass(frozen=True)
+class Layouts:
+    """In which layouts the chains of a run are written; the fields are those of `[pack]`."""
+
+    template_seed: int = 0
+    template_folder: str = ""
+
+
+def layouts_of(pack_config: Mapping[str, Any]) -> Layouts:
+    """The layouts that a run was packed with, by the config of that stage; else the defaults."""
+    return Layouts(
+        int(pack_config.get("template_seed", 0)), str(pack_config.get("template_folder", ""))
+    )
+
+
+def render_run(folder: RunFolder, target: str, template_seed: int | None, *, with_raw: bool) -> int:
     """Write the texts of a run to `target` (`.jsonl` or `.parquet`), atomically.
 
     Args:
         folder: of a run whose chains are complete.
         target: path or URI of the file.
-        template_seed: seed of the layouts.
+        template_seed: seed of the layouts; None: that which the run was packed with, or 0.
         with_raw: whether to write the raw documents too.
 
     Returns:
         Number of records written.
 
     Raises:
-        InputError: the chains are not complete, or `target` has another suffix.
+        InputError: the chains are not complete, `target` has another suffix, or there is no such
+            folder of templates.
+        StaleStageError: the documents were made anew since.
     """
-    records = _records(folder, template_seed, with_raw=with_raw)
+    identity = find_identity(folder.rows)
+    layouts = layouts_of(identity.config if identity is not None else {})
+    if template_seed is not None:
+        layouts = replace(layouts, template_seed=template_seed)
+    records = _records(folder, layouts, with_raw=with_raw)
     if target.endswith(".jsonl"):
         return _write_json_lines(target, records)
     if target.endswith(".parquet"):
@@ -56,13 +78,13 @@ def rendered_folder(folder: RunFolder) -> str:
     return folder.filtered
 
 
-def _records(folder: RunFolder, template_seed: int, *, with_raw: bool) -> Iterator[dict[str, Any]]:
-    chains = rendered_folder(folder)
-    read_manifest(chains)
+def _records(folder: RunFolder, layouts: Layouts, *, with_raw: bool) -> Iterator[dict[str, Any]]:
+    chains, render = rendered_folder(folder), ChainRenderer(layouts.template_folder)
+    read_manifest(chains).require_input("documents", read_manifest(folder.documents))
     for part in read_commits(chains):
         for line in read_lines(storage.join(chains, f"{part}.jsonl.zst")):
             chain = decode_chain(line)
-            rendered = render_chain(chain, template_seed)
+            rendered = render(chain, layouts.template_seed)
             ids = [shot.doc_id for shot in chain.shots]
             yield _record(chain.id, chain.source, rendered, ids)
         if not with_raw:

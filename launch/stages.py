@@ -57,11 +57,12 @@ def _filter(invocation: Invocation) -> Manifest:
 
 def _pack(invocation: Invocation) -> Manifest:
     from pipeline.pack import PackInputs, run_pack
-    from synth.templates.render import render_chain
+    from synth.templates import ChainRenderer
 
     config, folder = invocation.config, invocation.config.folder
     inputs = PackInputs(folder.documents, folder.filtered)
-    return run_pack(config.pack, inputs, folder.rows, render_chain, folder.logs)
+    render = ChainRenderer(config.pack.template_folder)
+    return run_pack(config.pack, inputs, folder.rows, render, folder.logs)
 
 
 def _train(invocation: Invocation) -> Manifest:

@@ -8,9 +8,9 @@ hash of each example's content id sends a small share to `heldout`. An index bes
 the documents of every row, so that an audit can follow each one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -38,7 +38,17 @@ from pipeline.stage import (
 TRAIN, HELDOUT = "train", "heldout"
 _ENCODE_BATCH = 256
 
-RenderChain = Callable[[Chain, int], RenderedText]
+
+class ChainRenderer(Protocol):
+    """Writes chains as text; travels to the workers."""
+
+    def __call__(self, chain: Chain, seed: int) -> RenderedText:
+        """The text of a chain, in a layout drawn with `seed`."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Hash of everything that decides how chains read, but for the seed."""
+        ...
 
 
 class PackConfig(StrictConfig):
@@ -52,6 +62,8 @@ class PackConfig(StrictConfig):
     """Share of examples kept from training, for held-out loss; chosen by a stable hash."""
     template_seed: int = 0
     """Seed of the layouts in which pairs are written as text."""
+    template_folder: str = ""
+    """Folder of pools of phrasings in place of those in `synth/templates/pools/`, file by file."""
     rows_per_frame: int = Field(default=256, ge=1)
     """Rows of a zstd frame, the unit of reading."""
 
@@ -81,14 +93,14 @@ class _PackOrder:
     inputs: PackInputs
     stage_folder: str
     identity: StageIdentity
-    render: RenderChain
+    render: ChainRenderer
 
 
 def run_pack(
     config: PackConfig,
     inputs: PackInputs,
     folder: str,
-    render: RenderChain,
+    render: ChainRenderer,
     log_folder: str | None = None,
 ) -> Manifest:
     """Tokenise and pack everything that ingest and synthesis left.
@@ -97,7 +109,7 @@ def run_pack(
         config: row length, tokenizer, held-out share.
         inputs: folders of the complete ingest and filter stages.
         folder: folder for the rows.
-        render: writes a chain as text; must be importable by name.
+        render: writes a chain as text.
         log_folder: local folder for a link to the workers' logs.
 
     Raises:
@@ -105,7 +117,11 @@ def run_pack(
     """
     documents, augmented = read_manifest(inputs.documents), read_manifest(inputs.augmented)
     augmented.require_input("documents", documents)
-    keys = {"documents": documents.input_key(), "augmented": augmented.input_key()}
+    keys = {
+        "documents": documents.input_key(),
+        "augmented": augmented.input_key(),
+        "templates": render.fingerprint(),
+    }
     stage = open_stage(folder, "pack", config.model_dump(), keys)
     if done := stage.finished():
         return done

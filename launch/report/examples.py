@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from launch.rendering import Layouts
 from launch.report.wording import clip
 from pipeline.contracts import Chain, Pair, RenderedText, Shot
+from synth.templates import ChainRenderer
 
 _MAX_TEXT_CHARS, _MAX_RENDERED_CHARS, _MAX_PAIR_CHARS = 4_000, 9_000, 1_500
 
@@ -37,16 +39,15 @@ class ExampleView:
     rendered: Sequence[Segment]
 
 
-def view_chains(chains: Sequence[Chain], template_seed: int) -> list[ExampleView]:
-    """Chains as they are shown, rendered with the layouts of `template_seed`."""
-    from synth.templates import render_chain
-
+def view_chains(chains: Sequence[Chain], layouts: Layouts) -> list[ExampleView]:
+    """Chains as they are shown, rendered in the layouts of their run."""
+    render = ChainRenderer(layouts.template_folder)
     return [
         ExampleView(
             id=chain.id,
             source=chain.source,
             shots=[_view_shot(shot) for shot in chain.shots],
-            rendered=list(segments(render_chain(chain, template_seed), _MAX_RENDERED_CHARS)),
+            rendered=list(segments(render(chain, layouts.template_seed), _MAX_RENDERED_CHARS)),
         )
         for chain in chains
     ]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from launch.rendering import Layouts, layouts_of
 from launch.report.corpus import CorpusFigures, gather_corpus
 from launch.report.dropped import DroppedExamples, gather_dropped_records
 from launch.report.speed import SynthesisSpeed, gather_speed
@@ -31,9 +32,9 @@ class RunFigures:
         return Path(self.path).name
 
     @property
-    def template_seed(self) -> int:
-        """Seed of the layouts: that of packing, or its default."""
-        return int(self.stages["pack"].config.get("template_seed", 0))
+    def layouts(self) -> Layouts:
+        """In which layouts chains are shown: those of packing, or the defaults."""
+        return layouts_of(self.stages["pack"].config)
 
 
 def gather_run(folder: RunFolder, max_documents: int) -> RunFigures:

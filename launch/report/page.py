@@ -106,7 +106,7 @@ def _examples_section(run: RunFigures) -> Section:
         intro="Chains of texts with pairs, chosen by the hash of their content; the same run "
         "always shows the same ones.",
         missing="" if run.corpus.examples else "No text has a pair.",
-        examples=view_chains(run.corpus.examples, run.template_seed),
+        examples=view_chains(run.corpus.examples, run.layouts),
     )
 
 

@@ -56,10 +56,10 @@ def load_eval_index(config: DecontaminationConfig) -> EvalIndex:
             *(each.records + first for each, first in zip(grams, first_records, strict=False)),
         ]
     )
-    hashes, first = np.unique(hashes, return_index=True)
+    order = np.lexsort((records, hashes))
     return EvalIndex(
-        hashes=hashes,
-        records=records[first].astype(np.uint32),
+        hashes=hashes[order],
+        records=records[order].astype(np.uint32),
         lengths=tuple(sorted(set(chain.from_iterable(each.lengths for each in grams)))),
         ngram=config.ngram,
         min_overlap=config.min_overlap,

@@ -29,7 +29,8 @@ class DecontaminationConfig(StrictConfig):
     words, the least n that GPT-3 used; a shorter one is ignored and counted."""
     min_overlap: int = Field(default=1, ge=1)
     """Different n-grams of one set that a text must hold to be dropped. A short evaluation text,
-    found as a whole, is always enough."""
+    found as a whole, is always enough. One of `ngram` words and more that has fewer n-grams than
+    this is not found: with 2, one of exactly `ngram` words."""
     common_share: float = Field(default=0.5, gt=0, le=1)
     """An n-gram in more than this share of a set's records, and in more than ten of them, is the
     set's fixed wording and no contamination; it is ignored and counted."""

@@ -22,7 +22,7 @@ from pipeline.decontamination.ngrams import (
     word_blocks,
 )
 
-_INDEX_VERSION = 1
+_INDEX_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,9 @@ class EvalSetSummary:
 class EvalIndex:
     """N-grams of evaluation sets; made by `load_eval_index`.
 
-    `hashes` are sorted; `records[k]` is the first record with n-gram k, counted through all sets,
-    of which set s begins after `first_records[s]`. `lengths` are the n that occur, in words.
+    `hashes` are sorted, and stand there once for each set that has them; `records[k]` is the first
+    record of the set with n-gram k, counted through all sets, of which set s begins after
+    `first_records[s]`. `lengths` are the n that occur, in words.
     """
 
     hashes: HashArray
@@ -124,17 +125,20 @@ class EvalIndex:
         windows = window_hashes(hash_words(words), self.lengths)
         hashes = np.concatenate(windows)
         maybe = np.flatnonzero(self._filter[hashes >> self._filter_shift()])
-        entries = np.searchsorted(self.hashes, hashes[maybe])
-        np.minimum(entries, len(self.hashes) - 1, out=entries)
-        is_found = self.hashes[entries] == hashes[maybe]
+        firsts = np.searchsorted(self.hashes, hashes[maybe])
+        np.minimum(firsts, len(self.hashes) - 1, out=firsts)
+        is_found = self.hashes[firsts] == hashes[maybe]
         if not is_found.any():
             return []
+        maybe, firsts = maybe[is_found], firsts[is_found]
+        counts = np.searchsorted(self.hashes, hashes[maybe], side="right") - firsts
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        entries = np.repeat(firsts, counts) + within  # one for each set
         sizes = [len(window) for window in windows]
-        starts = np.concatenate([np.arange(size) for size in sizes])[maybe[is_found]]
-        lengths = np.repeat(self.lengths, sizes)[maybe[is_found]]
-        return sorted(
-            zip(starts.tolist(), lengths.tolist(), entries[is_found].tolist(), strict=True)
-        )
+        places = np.repeat(maybe, counts)
+        starts = np.concatenate([np.arange(size) for size in sizes])[places]
+        lengths = np.repeat(self.lengths, sizes)[places]
+        return sorted(zip(starts.tolist(), lengths.tolist(), entries.tolist(), strict=True))
 
     def _filter_bits(self) -> int:
         return 3 + max(1, len(self.hashes)).bit_length()

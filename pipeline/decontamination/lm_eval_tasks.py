@@ -51,7 +51,37 @@ def read_task(uri: str) -> EvalTask:
             f"{uri} names no data set (dataset_path), or makes its records by code; "
             f"write them to a .jsonl file and give that as the set's path"
         )
+    _check_types(uri, settings)
     return EvalTask(uri, settings)
+
+
+def _check_types(uri: str, settings: dict[str, Any]) -> None:
+    """Refuse values of the wrong kind where we read them: a task file may come from anywhere."""
+    for key in ("dataset_path", "dataset_name", *_SCORED_SPLITS):
+        value = settings.get(key)
+        _expect(uri, key, value, value is None or isinstance(value, str))
+    options = settings.get("dataset_kwargs") or {}
+    _expect(uri, "dataset_kwargs", options, isinstance(options, dict), "a mapping")
+    data_files = options.get("data_files")
+    groups = data_files.values() if isinstance(data_files, dict) else [data_files or []]
+    _expect(
+        uri,
+        "dataset_kwargs.data_files",
+        data_files,
+        all(_is_names(group) for group in groups),
+        "a path, a list of paths, or those by split",
+    )
+
+
+def _expect(uri: str, key: str, value: Any, is_right: bool, rule: str = "a string") -> None:
+    if not is_right:
+        raise InputError(f"{uri}: {key} ({value!r}) must be {rule}; mend the file")
+
+
+def _is_names(value: Any) -> bool:
+    """Whether a value is a string or a list of strings."""
+    names = value if isinstance(value, list) else [value]
+    return all(isinstance(name, str) for name in names)
 
 
 def task_sources(task: EvalTask) -> list[SourceConfig]:
@@ -129,11 +159,14 @@ def _read_yaml(uri: str, including: tuple[str, ...]) -> dict[str, Any]:
     except (FileNotFoundError, IsADirectoryError):
         by = f", included by {including[-1]}" if including else ""
         raise InputError(f"{uri}: no such file{by}; correct the path") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{uri} is not valid YAML ({error}); mend the file") from error
+    except ValueError as error:
+        raise InputError(f"{uri} cannot be opened ({error}); correct the path") from error
     if not isinstance(settings, dict):
         raise InputError(f"{uri} holds no mapping of keys to values; give a task file")
     includes = settings.pop("include", None) or []
+    _expect(uri, "include", includes, _is_names(includes), "a path or a list of paths")
     merged: dict[str, Any] = {}
     for name in [includes] if isinstance(includes, str) else includes:
         merged |= _read_yaml(_beside(uri, name), (*including, uri))

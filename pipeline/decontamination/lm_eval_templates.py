@@ -75,7 +75,12 @@ class TaskTemplates:
             missing = re.search(r"'(\w+)' is undefined", str(error))
             hint = nearest(missing[1], field_names(record)) if missing else "mend the template"
             raise InputError(f"{self._uri}: a template does not fit: {error}; {hint}") from error
-        except (jinja2.TemplateError, TypeError, ValueError, AttributeError, LookupError) as error:
+        except InputError:
+            raise
+        except (
+            *(jinja2.TemplateError, re.error, RecursionError, MemoryError),
+            *(ArithmeticError, TypeError, ValueError, AttributeError, LookupError),
+        ) as error:
             raise InputError(
                 f"{self._uri}: a template fails ({error}) on record {str(record)[:120]}; "
                 f"mend it, or name the `fields` to protect"
@@ -88,6 +93,8 @@ class TaskTemplates:
             parts = strings_in(self._option(shown, record))
             return [*parts, " ".join([*parts, target])]
         if template.isidentifier():
+            if "process_docs" in self._settings:
+                return record_texts(strings_in(record))
             raise InputError(
                 f"{self._uri}: no field {template!r}; {nearest(template, field_names(record))}"
             )

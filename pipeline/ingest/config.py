@@ -70,7 +70,10 @@ class SourceConfig(StrictConfig):
     def _plain_fields(cls, template: str) -> str:
         if template and not template_fields(template):
             raise ValueError("must name fields in braces, such as {question} {response}")
-        if not all(name.isidentifier() for name in template_fields(template)):
+        parts = string.Formatter().parse(template)
+        if any(spec or conversion for _, _, spec, conversion in parts) or not all(
+            name.isidentifier() for name in template_fields(template)
+        ):
             raise ValueError("may hold plain field names in braces only, such as {question}")
         return template
 

@@ -1,8 +1,9 @@
 """The pools of phrasings: TOML files beside this code, read and checked once, then frozen.
 
-To write your own, copy files of `pools/` into a folder and change them; a file of the same name
-replaces the one shipped here. The pools are written anew after the kinds and shares of those of
-Instruction Pre-Training (Cheng et al. 2024, arXiv 2406.14491).
+To write your own, copy files of `pools/` into a folder, change them, and name the folder in
+`pack.template_folder`; a file of the same name replaces the one shipped here. The pools are written
+anew after the kinds and shares of those of Instruction Pre-Training (Cheng et al. 2024, arXiv
+2406.14491).
 """
 
 import functools

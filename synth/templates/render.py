@@ -12,7 +12,7 @@ from pipeline.contracts import Chain, Document, Pair, RenderedText, Shot, Span, 
 from synth.templates.layout import Layout, PairLayout, TalkLayout, draw_layout, stream_of
 from synth.templates.options import arrange_options
 from synth.templates.patterns import Frame
-from synth.templates.pools import Mode, Pools, shipped_pools
+from synth.templates.pools import Mode, Pools, load_pools, shipped_pools
 
 _GAP = "\n\n"
 
@@ -85,6 +85,22 @@ def render_chain(chain: Chain, seed: int, pools: Pools | None = None) -> Rendere
             writer.add(_GAP)
         _write_shot(writer, shot, layout, stream)
     return writer.rendered()
+
+
+class ChainRenderer:
+    """Writes the chains of a run, with the pools shipped or with files in their place."""
+
+    def __init__(self, template_folder: str = "") -> None:
+        """Load the pools; see `pools.load_pools` for the folder and what is raised."""
+        self._pools = load_pools(template_folder) if template_folder else shipped_pools()
+
+    def __call__(self, chain: Chain, seed: int) -> RenderedText:
+        """The pre-training text of a chain; see `render_chain`."""
+        return render_chain(chain, seed, self._pools)
+
+    def fingerprint(self) -> str:
+        """Hash of everything that can be drawn."""
+        return self._pools.fingerprint()
 
 
 def render_document(document: Document) -> RenderedText:

@@ -1,6 +1,7 @@
 """`ipt render`: one schema for `datasets`, in both formats and whatever comes first."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,15 @@ import pytest
 
 from launch.rendering import render_run, rendered_folder
 from pipeline.contracts import Chain, Document, Pair, Shot
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StaleStageError
 from pipeline.run_folder import RunFolder
 from pipeline.shards import write_shard
-from pipeline.stage import PartCommit, open_stage
-from synth.templates import render_chain, render_document
+from pipeline.stage import PartCommit, open_stage, read_manifest
+from synth.templates import ChainRenderer, render_chain, render_document
 
 # `datasets` infers the types of JSON Lines from the first 10 MiB.
 FIRST_BYTES = 10 << 20
+QUESTION_KINDS = ("plain", "choice", "reasoned", "reasoned_choice")
 PAIRS = (
     Pair("What is blue?", "the sky"),
     Pair("Which is wet?", "water", "multiple_choice", ("sand", "water")),
@@ -29,8 +31,13 @@ CHAINS = [
 INSTRUCTION = Document("i", "s", "Add 2 + 2. 4", {"route": "raw", "instruction_chars": "10"})
 
 
-def write_stage(folder: str, name: str, parts: Sequence[tuple[str, Sequence[Any]]]) -> None:
-    stage = open_stage(folder, name, {}, {})
+def write_stage(
+    folder: str,
+    name: str,
+    parts: Sequence[tuple[str, Sequence[Any]]],
+    inputs: dict[str, str] | None = None,
+) -> None:
+    stage = open_stage(folder, name, {}, inputs or {})
     for part, records in parts:
         with write_shard(folder, f"{part}.jsonl.zst") as shard:
             for record in records:
@@ -51,7 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     parts = ("s/part-00000000", "s/part-00000001")
     convert = Document("c", "s", "Sky.", {"route": "convert"})
     write_stage(found.documents, "ingest", [(parts[0], raw), (parts[1], [convert, INSTRUCTION])])
-    write_stage(rendered_folder(found), "filter", [(parts[0], []), (parts[1], CHAINS)])
+    key = {"documents": read_manifest(found.documents).input_key()}
+    write_stage(rendered_folder(found), "filter", [(parts[0], []), (parts[1], CHAINS)], key)
     return found
 
 
@@ -143,6 +151,35 @@ def test_the_seed_changes_the_layouts(folder: RunFolder, tmp_path: Path) -> None
         render_run(folder, str(target), seed, with_raw=False)
         texts.append(target.read_bytes())
     assert texts[0] != texts[1]
+
+
+def test_a_run_is_shown_as_it_was_packed(folder: RunFolder, tmp_path: Path) -> None:
+    own = tmp_path / "pools"
+    own.mkdir()
+    (own / "questions.toml").write_text(
+        "\n".join(f'{kind} = ["Ask: {{q}}\\nSay: {{a}}"]' for kind in QUESTION_KINDS)
+    )
+    packed = RunFolder(str(tmp_path / "run"))
+    for name in ("documents", "filtered"):
+        shutil.copytree(getattr(folder, name), getattr(packed, name))
+    config = {"template_seed": 3, "template_folder": str(own)}
+    open_stage(packed.rows, "pack", config, {}).close()
+    texts = []
+    for seed in (None, 3, 4):
+        target = tmp_path / f"{seed}.jsonl"
+        render_run(packed, str(target), seed, with_raw=False)
+        texts.append(target.read_text())
+    assert texts[0] == texts[1] != texts[2]
+    assert "Ask: What is blue?\\nSay: the sky" in texts[0]
+    assert ChainRenderer(str(own)).fingerprint() != ChainRenderer().fingerprint()
+
+
+def test_chains_of_other_documents_are_refused(folder: RunFolder, tmp_path: Path) -> None:
+    other = RunFolder(str(tmp_path / "run"))
+    shutil.copytree(folder.filtered, other.filtered)
+    write_stage(other.documents, "ingest", [])
+    with pytest.raises(StaleStageError, match="documents/ was made anew"):
+        render_run(other, str(tmp_path / "texts.jsonl"), 0, with_raw=True)
 
 
 def test_bad_input_is_refused(folder: RunFolder, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from launch.cli import app
+from launch.rendering import Layouts
 from launch.report import charts
 from launch.report.examples import Segment, segments
 from launch.report.figures import gather_run
@@ -122,7 +123,7 @@ def test_figures_are_those_of_the_shards(folder: RunFolder) -> None:
         "sampling": "temperature=0.7",
         "code version": "0.1.0",
     }
-    assert run.template_seed == 3
+    assert run.layouts == Layouts(3)
 
 
 def test_tiles_say_what_the_run_has(folder: RunFolder) -> None:

@@ -465,12 +465,52 @@ def test_a_data_set_that_cannot_be_fetched(task, monkeypatch: pytest.MonkeyPatch
         ("task: my_arc", "include: task.yaml", "includes itself"),
         ("task: my_arc", "task: [", "not valid YAML"),
         ("  data_files:", "  data_dir: x\n  data_files:", "by data_files alone"),
+        ("test_split: test", "test_split: 1", r"test_split \(1\) must be a string"),
+        ("test_split: test", "test_split: [test]", r"test_split .* must be a string"),
+        ("dataset_name: null", "dataset_name: 2024", r"dataset_name \(2024\) must be a string"),
+        ("    test: data/test.jsonl", "    test: null", "data_files .* must be a path, a list"),
+        ("    test: data/test.jsonl", "    test: [5]", "data_files .* must be a path, a list"),
+        ("task: my_arc", "include: 5", r"include \(5\) must be a path or a list"),
+        ("{{question.strip()}}", "{{1/0}}", "a template fails"),
+        ("{{question.strip()}}", "{{10.0 ** 400}}", "a template fails"),
+        ("{{question.strip()}}", "{{question|regex_replace('(', '')}}", "a template fails"),
+        (
+            "{{question.strip()}}",
+            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+            "a template fails",
+        ),
     ],
 )
 def test_a_task_that_cannot_be_used(task, old: str, new: str, message: str) -> None:
     assert old in ARC
     with pytest.raises(InputError, match=message):
         load(task(ARC.replace(old, new)))
+
+
+@pytest.mark.parametrize("kwargs", ["[a]", "text"])
+def test_dataset_kwargs_are_a_mapping(task, kwargs: str) -> None:
+    head, _, _ = ARC.partition("dataset_kwargs:")
+    with pytest.raises(InputError, match=r"dataset_kwargs .* must be a mapping"):
+        load(task(f"{head}dataset_kwargs: {kwargs}\ntest_split: test\ndoc_to_text: question\n"))
+
+
+def test_a_bare_field_that_a_function_adds_takes_all_strings(task) -> None:
+    text = next(line for line in ARC.splitlines() if line.startswith("doc_to_text"))
+    ours = ARC.replace(text, "process_docs: !function utils.add\ndoc_to_text: made_up_field")
+    assert load(task(ours)).find(QUESTION).record == 2
+
+
+def test_each_set_has_its_own_count_of_shared_ngrams(tmp_path: Path) -> None:
+    words = QUESTION.split()[:14]
+    assert len(words) == 14
+    for name, size in (("a", 13), ("b", 14)):
+        write_lines(tmp_path / f"{name}.jsonl", {"q": " ".join(words[:size])})
+    settings = {
+        "sets": {name: {"path": str(tmp_path / f"{name}.jsonl")} for name in "ab"},
+        "min_overlap": 2,
+    }
+    index = load_eval_index(DecontaminationConfig.model_validate(settings))
+    assert index.find(" ".join(words)).eval_set == "b"
 
 
 def test_a_task_file_that_is_not_there(tmp_path: Path) -> None:

@@ -44,6 +44,13 @@ def test_every_example_is_taken_by_its_own_row(rule: CategoryRule) -> None:
         ("なぜ灯台は建てられましたか?", "嵐", "why"),
         ("Где стоит маяк?", "на мысе", "where"),
         ("HOW MANY KEEPERS?", "12", "how_many"),
+        ("Who was the first person to walk on the Moon?", "Armstrong", "who"),
+        ("How many steps are in the tower?", "12", "how_many"),
+        ("When did Python appear?", "1991", "when"),
+        ("What does DNA stand for?", "deoxyribonucleic acid", "definition"),
+        ("Why did sales increase after the lessons?", "word spread", "why"),
+        ("Was the man angry?", "very", "yes_no"),
+        ("Who found blank pages?", "Anna", "who"),
         ("Lamps and oil.", "yes", OTHER),
     ],
 )
