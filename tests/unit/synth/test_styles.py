@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts import Pair
+from pipeline.contracts import Pair, encode
 from pipeline.errors import InputError
 from synth import chat
 from synth.config import SynthConfig
@@ -106,6 +106,19 @@ def test_replies_with_talk_around_them_and_replies_cut_short() -> None:
 def test_any_reply_parses(output: str) -> None:
     for style in LIBRARY.styles.values():
         parse_reply(output, style)
+
+
+ANY_STRING = st.text(st.characters() | st.sampled_from("\ud83d\udc00\0"), max_size=20)
+
+
+@given(st.lists(st.fixed_dictionaries({"instruction": ANY_STRING, "response": ANY_STRING})))
+def test_whatever_was_parsed_can_be_stored_and_asked_about(tokenizer, items: list[dict]) -> None:
+    """Also half a surrogate pair, which JSON can spell and neither a file nor a tokenizer take."""
+    parsed = parse_reply(json.dumps({"pairs": items}), LIBRARY.styles["faq"])
+    assert len(parsed.pairs) + parsed.dropped.total() == len(items) or not items
+    for pair in parsed.pairs:
+        encode(pair)
+        tokenizer(pair.instruction + pair.response)
 
 
 def test_deep_nesting_parses() -> None:
