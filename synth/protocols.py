@@ -5,7 +5,6 @@ structured pairs.
 """
 
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from synth import chat, wire
 from synth.config import SynthConfig
 from synth.language import detect_language
 from synth.pairs import ParsedPairs
+from synth.sentences import SENTENCE_END
 from synth.styles.library import StyleLibrary, load_library
 from synth.styles.reply import parse_reply
 from synth.styles.spans import choose_spans
@@ -25,11 +25,6 @@ from synth.tasks import Task, Turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-# A quotation mark or bracket may close a sentence after its full stop.
-_SENTENCE_END = re.compile(
-    r"[.!?\u2026][\"'\u201d\u2019)\]]*(?=\s)|[\u3002\uff01\uff1f][\u201d\u300d\u300f\uff09]*|(?<=\S)\n"
-)
 
 
 class WireProtocol(Protocol):
@@ -223,5 +218,5 @@ def _last_pause(text: str) -> int:
 
     Where that would lose three quarters of it, it ends with a word at least.
     """
-    ends = [match.end() for match in _SENTENCE_END.finditer(text, len(text) // 4)]
+    ends = [match.end() for match in SENTENCE_END.finditer(text, len(text) // 4)]
     return ends[-1] if ends else max(text.rfind(" "), 0) or len(text)

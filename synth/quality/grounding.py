@@ -25,6 +25,7 @@ The rule compares words, not meaning: a wrong combination of the text's own word
 paraphrase may fall. `min_support` is the knob between the two.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,7 @@ from synth.quality.labels import is_known_label
 from synth.quality.numbers import number_mentions
 from synth.quality.text_index import TextIndex
 from synth.quality.words import PairWords, content_units, fold, property_words, split_words
+from synth.sentences import sentences_around
 
 Evidence = Literal["copied", "response", "reasoning", "instruction", "none"]
 
@@ -117,14 +119,26 @@ def question_verdict(index: TextIndex, words: PairWords, min_support: float) -> 
 
     Returns:
         `answer_in_question` if it holds the answer, `question_beside_text` if it speaks of other
-        things than the text, or empty.
+        things than the text, `question_beside_answer` if it speaks of other things than the
+        sentence with the answer and the one before, or empty.
     """
     if not min_support:
         return ""
     if f" {' '.join(words.response)} " in f" {' '.join(words.instruction)} ":
         return "answer_in_question"
-    support = index.support(words.instruction)
-    return "" if support is not None and support >= min_support else "question_beside_text"
+    if not _supports(index, words.instruction, min_support):
+        return "question_beside_text"
+    start = index.text.find(words.pair.response)
+    if start < 0:
+        return ""
+    around = sentences_around(index.text, start, start + len(words.pair.response), num_before=1)
+    is_near = _supports(TextIndex(around), words.instruction, min_support)
+    return "" if is_near else "question_beside_answer"
+
+
+def _supports(index: TextIndex, words: Sequence[str], min_support: float) -> bool:
+    support = index.support(words)
+    return support is not None and support >= min_support
 
 
 def _judged(evidence: Evidence, support: float | None) -> Grounding:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from synth.sentences import sentences_around
+
 SpanKind = Literal["year", "number", "name", "clause"]
 
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b(?![,.]?\d)")
@@ -24,9 +26,9 @@ _NAME = re.compile(
 _CLAUSE = re.compile(r"[^.,;:!?\n()\"\u201c\u201d\u3002\uff0c\u3001\uff1b\uff01\uff1f]+")
 _CLAUSE_CHARS = (6, 90)
 _CLAUSE_WORDS = (3, 12)
+_NO_ANSWER = re.compile(r"(?:of|which|who|whose|whom|than|as|not) ", re.IGNORECASE)
 _LEADING_WORDS = re.compile(r"^(?:and|or|but|that|nor|so|for|und|oder|et|ou|y|o) ", re.IGNORECASE)
 _MIN_NAME_CHARS = 4
-_SENTENCE_END = re.compile(r"[.!?][\"'\u201d)]*\s|[\n\u3002\uff01\uff1f]")
 _MAX_SENTENCE_CHARS = 250
 _STOPS = frozenset(("They", "This", "That"))
 
@@ -65,9 +67,7 @@ def choose_spans(text: str, count: int, stream: random.Random) -> tuple[AnswerSp
 def in_sentence(text: str, answer: str, kind: SpanKind) -> AnswerSpan:
     """The first mention of `answer` in `text`, with its sentence (unless that is very long)."""
     start = text.find(answer)
-    before = [match.end() for match in _SENTENCE_END.finditer(text, 0, start)]
-    after = _SENTENCE_END.search(text, start + len(answer))
-    sentence = text[before[-1] if before else 0 : after.end() if after else len(text)].strip()
+    sentence = sentences_around(text, start, start + len(answer))
     return AnswerSpan(answer, kind, sentence if len(sentence) <= _MAX_SENTENCE_CHARS else "")
 
 
@@ -75,7 +75,7 @@ def _candidates(text: str) -> Iterator[AnswerSpan]:
     years = {match.group() for match in _YEAR.finditer(text)}
     yield from (AnswerSpan(year, "year") for year in sorted(years))
     for match in _NUMBER.finditer(text):
-        if match.group() not in years:
+        if match.group() not in years and _is_amount(text, match):
             yield AnswerSpan(match.group(), "number")
     for match in _NAME.finditer(text):
         name = match.group()
@@ -87,9 +87,19 @@ def _candidates(text: str) -> Iterator[AnswerSpan]:
             yield AnswerSpan(clause, "clause")
 
 
+def _is_amount(text: str, match: re.Match[str]) -> bool:
+    """Whether a number counts or measures something, and is no day of a month or part of a name."""
+    if not match.group().isdecimal() and not match.group()[-1].isdecimal():
+        return True  # a scale or a percent sign stands behind it
+    if match.group()[0] in "$\u20ac\u00a3":
+        return True
+    before = text[: match.start()].rstrip().rpartition(" ")[2]
+    return text[match.end() : match.end() + 2].strip().islower() and not before[:1].isupper()
+
+
 def _is_answer_sized(clause: str) -> bool:
     shortest, longest = _CLAUSE_CHARS
-    if not shortest <= len(clause) <= longest:
+    if not shortest <= len(clause) <= longest or _NO_ANSWER.match(clause):
         return False
     if not clause.isascii() and " " not in clause:
         return True  # a language written without spaces has one "word" a clause
