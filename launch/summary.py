@@ -75,6 +75,7 @@ def summary_lines(folder: RunFolder) -> list[str]:
         f"  metrics          {folder.metrics}",
         f"  logs             {folder.logs}",
         f"  sample           {report['sample']['prompt']!r} -> {report['sample']['completion']!r}",
+        f"  one page         ipt report {folder.root}",
     ]
     return lines
 

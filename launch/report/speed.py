@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.run_folder import RunFolder
 from train.metrics import read_metrics
 
-_MAX_POINTS = 200
+# A line stands for two seconds, in which a slow engine ends none of its documents or several.
+_MAX_POINTS, _MIN_LINES_PER_POINT = 200, 5
 _KEYS = ("done", "output_tokens")
 
 Line = Mapping[str, Any]
@@ -38,7 +39,7 @@ class SynthesisSpeed:
 def gather_speed(folder: RunFolder) -> SynthesisSpeed:
     """Read what synthesis noted; an engine's start, before the first line, is left out."""
     starts = [list(lines) for _, lines in groupby(read_metrics(folder.synth_metrics), _start)]
-    width = max(1, math.ceil(sum(map(len, starts)) / _MAX_POINTS))
+    width = max(_MIN_LINES_PER_POINT, math.ceil(sum(map(len, starts)) / _MAX_POINTS))
     minutes: list[float] = []
     rates: dict[str, list[float]] = {}
     seconds = 0.0

@@ -129,6 +129,16 @@ def test_rendered_texts_load_with_datasets(first_output: str, folder: Path, tmp_
     assert sizes[0] == sizes[1] > 0
 
 
+def test_the_report_shows_the_run(first_output: str, folder: Path) -> None:
+    assert f"ipt report {folder}" in first_output
+    shown = run_ipt("report", str(folder)).stdout
+    assert shown == f"report: {folder / 'report.html'}\n"
+    page = (folder / "report.html").read_text()
+    for chart in ("Speed of synthesis", "Pairs per text", "Training loss", "Held-out loss"):
+        assert f">{chart}<" in page
+    assert "Not there yet" not in page
+
+
 def test_every_kind_of_shard_can_be_inspected(first_output: str, folder: Path) -> None:
     for pattern in (
         "documents/sotu/*.zst",
