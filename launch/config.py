@@ -10,6 +10,8 @@ from pipeline.mixture import MixtureConfig
 from pipeline.pack import PackConfig
 from pipeline.run_folder import RunConfig, RunFolder
 from synth.config import FilterConfig, SynthConfig
+from synth.styles.library import load_library
+from synth.templates import load_pools
 from train.config import EvalConfig, ExportConfig, TrainConfig
 
 
@@ -39,6 +41,10 @@ class PipelineConfig(StrictConfig):
     def _sections_agree(self) -> "PipelineConfig":
         """Find now what would otherwise end the run hours later."""
         self.train.accumulation_steps(self.train.num_ranks)
+        if self.synth.protocol == "chat":
+            load_library(self.synth.style_folder, self.synth.styles)
+        if self.pack.template_folder:
+            load_pools(self.pack.template_folder)
         routes = {
             f"{name}-{route}"
             for name, source in self.ingest.sources.items()
