@@ -17,7 +17,7 @@ from synth.pairs import ParsedPairs
 from synth.protocols import WireProtocol, fit_prompt
 from synth.quality.agreement import answers_agree
 from synth.quality.checks import Checked, PairChecker, broken_off, sort_pairs
-from synth.rules.mining import mine_pairs
+from synth.rules.mining import mine_tasks
 from synth.tally import Tally
 from synth.tasks import Task, Turn
 
@@ -128,8 +128,11 @@ class RuleWriter:
 
     async def write(self, history: Sequence[Turn], document: Document, tally: Tally) -> Written:
         """Mine one text."""
-        del history, tally
-        parsed = ParsedPairs(mine_pairs(document.text, document.id, self._rules))
+        del history
+        mined = mine_tasks(document.text, document.id, self._rules)
+        for task, _ in mined:
+            tally.add(f"mined.{task}")
+        parsed = ParsedPairs([pair for _, pair in mined])
         checked = _check(self._checker, document.text, parsed, Task())
         provenance = {"style": "rules"} if checked.kept else {}
         dropped = tuple((*verdict, "rules") for verdict in checked.dropped)

@@ -151,9 +151,12 @@ def test_in_a_linked_style_a_disagreement_takes_what_follows_along(tokenizer) ->
 
 def test_rules_need_no_model() -> None:
     writer = RuleWriter(SynthConfig(protocol="rules"))
-    written = asyncio.run(writer.write((), DOCUMENT, Tally()))
+    tally = Tally()
+    written = asyncio.run(writer.write((), DOCUMENT, tally))
     assert written.pairs
     assert written.provenance == {"style": "rules"}
+    mined = {name: count for name, count in tally.counts.items() if name.startswith("mined.")}
+    assert sum(mined.values()) == len(written.pairs) + len(written.dropped)
 
 
 @pytest.mark.parametrize(
