@@ -27,9 +27,12 @@ def inspect_lines(path: str, num_records: int) -> Iterator[str]:
     if path.endswith(".rows.zst"):
         yield from _inspect_rows(path, num_records)
     elif path.endswith(".jsonl.zst"):
+        number = -1
         for number, line in enumerate(islice(read_lines(path), num_records)):
             yield f"--- record {number}"
             yield from _describe(orjson.loads(line))
+        if number < 0 < num_records:
+            yield f"{path}: no records"
     elif path.endswith(".json"):
         yield orjson.dumps(
             orjson.loads(storage.read_bytes(path)), option=orjson.OPT_INDENT_2
