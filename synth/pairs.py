@@ -1,5 +1,6 @@
 """From loose questions and answers to structured pairs, with a reason for each one dropped."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,6 @@ from pipeline.contracts import Pair, PairKind
 _OPTIONS_MARK = "\nOptions:\n"
 _STEP_BY_STEP = "\nLet's think step by step."
 _THEREFORE = "\nTherefore, the answer is "
-_MIN_OPTIONS = 2
 
 
 @dataclass
@@ -39,7 +39,8 @@ def structure_pair(question: str, answer: str) -> Pair | str:
 
     Returns:
         The pair, or the reason to drop it: `incomplete_reasoning` where one of its marks is there
-        without the other, `malformed_options`, or a reason of `make_pair`.
+        without the other, or a reason of `make_pair`. A list of options that is not in the format
+        stays a part of the question.
     """
     if not question:
         return "empty_question"
@@ -55,8 +56,6 @@ def structure_pair(question: str, answer: str) -> Pair | str:
     elif _STEP_BY_STEP.strip() in question or _THEREFORE in answer:
         return "incomplete_reasoning"
     question, options = _split_options(question)
-    if options is None:
-        return "malformed_options"
     return make_pair(question, answer, options, reasoning)
 
 
@@ -67,8 +66,7 @@ def make_pair(
 
     Returns:
         The pair, or the reason why it is none: `empty_question`, `empty_answer`, `not_unicode`
-        (half of a surrogate pair, which no file can hold), `too_few_options`,
-        `answer_not_among_options`.
+        (half of a surrogate pair, which no file can hold), `answer_not_among_options`.
     """
     instruction, response, reasoning = instruction.strip(), response.strip(), reasoning.strip()
     if not instruction:
@@ -79,8 +77,6 @@ def make_pair(
         return "not_unicode"
     # An option is one line, and stands there once.
     choices = tuple(filter(None, dict.fromkeys(map(_in_one_line, options))))
-    if options and len(choices) < _MIN_OPTIONS:
-        return "too_few_options"
     if choices:
         response = _in_one_line(response)
     if response not in choices and response.removesuffix(".") in choices:
@@ -106,14 +102,12 @@ def unstructure_pair(pair: Pair) -> tuple[str, str]:
     return question, answer
 
 
-def _split_options(question: str) -> tuple[str, Sequence[str] | None]:
-    """A question without its options, and these; None for a list that cannot be read."""
+def _split_options(question: str) -> tuple[str, Sequence[str]]:
+    """A question without its options, and these; empty lines between them do not matter."""
     stem, mark, listing = question.rpartition(_OPTIONS_MARK)
-    if not mark:
-        return question, ()
     lines = [line for line in listing.split("\n") if line.strip()]
-    if not lines or not all(line.startswith("- ") for line in lines):
-        return question, None
+    if not mark or not lines or not all(re.match(r"- +\S", line) for line in lines):
+        return question, ()
     return stem.strip(), [line[2:] for line in lines]
 
 

@@ -150,11 +150,13 @@ def _read_item(item: dict[str, Any], style: Style) -> Pair | str:
     is_reasoned = style.kind in ("chain_of_thought", "multiple_choice_cot")
     if is_reasoned and not fields["reasoning"].strip():
         return "incomplete_reasoning"
-    if style.kind.startswith("multiple_choice") and not options:
-        return "too_few_options"
-    return make_pair(
+    is_choice = style.kind.startswith("multiple_choice")
+    pair = make_pair(
         fields["instruction"],
         fields["response"],
-        options if style.kind.startswith("multiple_choice") else [],
+        options if is_choice else [],
         fields["reasoning"] if is_reasoned else "",
     )
+    if is_choice and isinstance(pair, Pair) and len(pair.options) < _OPTION_COUNTS[0]:
+        return "too_few_options"
+    return pair
