@@ -109,15 +109,17 @@ class ProgressLog:
 
     `{"start": 1764043200.5, "elapsed_s": 42.1, "done": 310, ...}`: when this start of the stage
     began (Unix time, s), how long ago that was, units done in all, and the stage's further figures,
-    which count from this start. A restart appends.
+    which count from this start. A restart appends. Where it cannot be written, as on a full disk,
+    it says so once and ends: the stage goes on, or fails by its own writing.
     """
 
     def __init__(self, path: str) -> None:
-        """Append to the local file `path`."""
-        self._path = Path(path)
+        """Append to the local file `path`, after its last whole line."""
+        self._path: Path | None = Path(path)
         self._start, self._began = time.time(), time.monotonic()
         self._last_s = -_LOG_INTERVAL_S
         self._waiting = ""
+        self._is_appending = False
 
     def note(self, done: int, figures: Mapping[str, float | int | str]) -> None:
         """Take figures; they are written unless the last line is too recent."""
@@ -130,10 +132,25 @@ class ProgressLog:
 
     def close(self) -> None:
         """Write what the last line left out."""
-        if self._waiting:
+        waiting, self._waiting = self._waiting, ""
+        if self._path is None or not waiting:
+            return
+        try:
+            if not self._is_appending:
+                _drop_cut_off_line(self._path)
+                self._is_appending = True
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(self._waiting)
-            self._waiting = ""
+                file.write(waiting)
+        except OSError as error:
+            print(f"progress is not kept: {self._path}: {error.strerror}", file=sys.stderr)
+            self._path = None
+
+
+def _drop_cut_off_line(path: Path) -> None:
+    """Remove what a kill or a full disk left of a line at the end of a file."""
+    with path.open("a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _short(value: float | int | str) -> str:

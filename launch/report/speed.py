@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -22,18 +22,17 @@ class SynthesisSpeed:
 
     minutes: Sequence[float] = ()
     """End of each point, in minutes of work, time between starts left out."""
-    rates_per_s: Mapping[str, Sequence[float]] | None = None
+    rates_per_s: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """By key of the progress lines: what was done a second up to each point."""
     num_starts: int = 0
 
     def mean_per_s(self, key: str) -> float | None:
         """The mean rate of a key, weighted by time; None where nothing was noted."""
-        if not self.minutes or self.rates_per_s is None or key not in self.rates_per_s:
+        if not self.minutes:
             return None
         spans = [end - begin for begin, end in pairwise((0.0, *self.minutes))]
-        total = sum(spans)
         weighted = zip(self.rates_per_s[key], spans, strict=True)
-        return sum(rate * span for rate, span in weighted) / total if total else None
+        return sum(rate * span for rate, span in weighted) / self.minutes[-1]
 
 
 def gather_speed(folder: RunFolder) -> SynthesisSpeed:

@@ -29,7 +29,7 @@ def speed_section(speed: SynthesisSpeed) -> Section:
 
 def _charts(speed: SynthesisSpeed) -> Iterator[Chart]:
     for key, title, axis in _RATES:
-        values = (speed.rates_per_s or {}).get(key, ())
+        values = speed.rates_per_s[key]
         if any(values):
             yield charts.lines(
                 f"speed-{key.replace('_', '-')}",

@@ -16,7 +16,7 @@ SpanKind = Literal["year", "number", "name", "clause"]
 
 _YEAR = re.compile(r"\b(?:1[0-9]|20)\d\d\b(?![,.]?\d)")
 _NUMBER = re.compile(
-    r"[$\u20ac\u00a3]?\b\d[\d,.]*\d%?(?: (?:thousand|million|billion|per cent|percent))?|\b\d\b%?"
+    r"[$\u20ac\u00a3]?\b\d(?:[\d,.]*\d)?\b%?(?: (?:thousand|million|billion|per cent|percent)\b)?"
 )
 # Not at the beginning of a sentence, where every word has a capital.
 _NAME = re.compile(

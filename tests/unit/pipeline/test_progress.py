@@ -37,3 +37,24 @@ def test_lines_are_no_closer_than_the_interval(tmp_path: Path, monkeypatch) -> N
 def test_nothing_noted_leaves_no_file(tmp_path: Path) -> None:
     ProgressLog(str(tmp_path / "metrics.jsonl")).close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_line_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"done": 1}\n{"do')
+    log = ProgressLog(str(path))
+    log.note(2, {})
+    log.note(3, {})
+    log.close()
+    assert [line["done"] for line in lines_of(path)] == [1, 2, 3]
+
+
+def test_what_cannot_be_written_is_said_once_and_ends_nothing(tmp_path: Path, capsys) -> None:
+    with StageProgress(
+        "synth", "documents", 3, 0, ProgressLog(str(tmp_path / "none" / "metrics.jsonl"))
+    ) as shown:
+        for done in range(3):
+            shown.update(done)
+    error = capsys.readouterr().err
+    assert error.count("progress is not kept") == 1
+    assert "No such file or directory" in error
