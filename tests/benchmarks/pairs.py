@@ -3,7 +3,8 @@
 Takes the same 500 passages of the State of the Union speeches through `ipt ingest`, `synth` and
 `filter` under each protocol, with the model of the quickstart (135M parameters), and measures the
 pairs before the checks (all that could be read) and after the filters. `plain` is the usual way:
-the model asked once in the same words, without constrained decoding. Then: throughput of rule
+the model asked once in the same words, without constrained decoding; `once` is `chat` with one
+attempt, so that what constraint and repetition each bring can be told apart. Then: throughput of rule
 mining and of rendering on one core. Ends in one JSON line; exit code 1 if a bar is missed.
 """
 
@@ -38,6 +39,7 @@ PASSAGE_CHARS, MIN_PASSAGE_CHARS = 700, 200
 _ONCE = "synth.attempts=1"
 PROTOCOLS = {
     "chat": [],
+    "once": [_ONCE],
     "plain": ["synth.constrained=false", _ONCE],
     "tuned": ["synth.protocol=tuned", _ONCE],
     "rules": ["synth.protocol=rules", _ONCE],

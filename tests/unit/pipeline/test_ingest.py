@@ -241,10 +241,23 @@ def test_template_joins_fields(tmp_path: Path) -> None:
     assert manifest.dropped == {"missing_text": 1, "null_text": 1, "non_string_text": 1}
 
 
-@pytest.mark.parametrize("template", ["{0}", "{}", "{a.b}", "{a[0]}", "{a", "no field"])
+@pytest.mark.parametrize(
+    "template", ["{0}", "{}", "{a.b}", "{a[0]}", "{a:d}", "{a!r}", "{a", "no field"]
+)
 def test_only_plain_fields_in_templates(template: str) -> None:
     with pytest.raises(ValueError, match=r"field names|name fields|expected|single"):
         IngestConfig(sources={"s": {"inputs": ["x"], "text_template": template}})
+
+
+def test_half_a_surrogate_pair_in_an_array_is_dropped_like_one_in_a_line(tmp_path: Path) -> None:
+    half = "\\ud800"
+    rows = [f'{{"text": "a {half} b"}}', '{"text": "whole"}', f'{{"id": "{half}", "text": "c"}}']
+    (tmp_path / "in.json").write_text(f'[{", ".join(rows)}, ["{half}"]]')
+    manifest = ingest(tmp_path / "array", tmp_path / "in.json")
+    assert manifest.dropped == {"malformed_json": 2, "not_an_object": 1}
+    assert [document.text for document in documents(tmp_path / "array")] == ["whole"]
+    (tmp_path / "in.jsonl").write_text("\n".join(rows) + "\n")
+    assert ingest(tmp_path / "lines", tmp_path / "in.jsonl").dropped == {"malformed_json": 2}
 
 
 def test_ids_that_are_no_ids_or_very_long(tmp_path: Path) -> None:

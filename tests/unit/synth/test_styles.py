@@ -190,6 +190,26 @@ def test_any_text_gives_spans_of_itself(text: str) -> None:
     assert all(span.text in text for span in choose_spans(text, 5, random.Random(0)))
 
 
+@pytest.mark.parametrize(
+    ("text", "amounts"),
+    [
+        ("On July 17 the army paid 300 men and 4,000 horses.", {"300", "4,000"}),
+        ("CWO 5 Slover met 12 of them; $21.41 and 40% went.", {"12", "$21.41", "40%"}),
+        ("By June 30, some 2 million came.", {"2 million"}),
+    ],
+)
+def test_days_and_parts_of_names_are_no_amounts(text: str, amounts: set[str]) -> None:
+    found = choose_spans(text, 20, random.Random(0))
+    assert {span.text for span in found if span.kind == "number"} == amounts
+
+
+def test_a_clause_that_hangs_on_another_is_no_answer() -> None:
+    text = "The act, of which they had heard before, than all others, passed in the spring"
+    found = {span.text for span in choose_spans(text, 20, random.Random(0))}
+    assert "passed in the spring" in found
+    assert not [each for each in found if each.startswith(("of which", "than"))]
+
+
 def test_a_question_begins_as_its_answer_wants_in_english_only() -> None:
     style = LIBRARY.styles["answer_first"]
     spans = (AnswerSpan("1867", "year"),)

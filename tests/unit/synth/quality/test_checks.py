@@ -12,7 +12,7 @@ from synth.quality.checks import FOLLOWS_A_DROPPED_PAIR, PairChecker
 from synth.quality.config import ChecksConfig
 from synth.quality.duplicates import question_key
 from synth.quality.echo import echo_strings
-from synth.quality.expectations import Expectations, expectations_of
+from synth.quality.expectations import Expectations
 from synth.quality.words import PairWords
 
 TEXT = (
@@ -119,13 +119,6 @@ def test_a_style_may_ask_for_other_words_than_those_of_the_text() -> None:
     assert reasons([summary]) == ["ungrounded"]
     assert reasons([summary], min_support=0.4) == []
     assert reasons([summary], min_support=0.95) == ["ungrounded"]
-
-
-def test_expectations_are_kept_as_provenance() -> None:
-    expected = Expectations(is_linked=True, min_question_support=0.5, min_support=0.35)
-    assert expectations_of(expected.provenance()) == expected
-    assert expectations_of({"style": "faq"}) == Expectations()
-    assert Expectations(frozenset("x")).provenance() == {}
 
 
 def test_no_pairs_and_no_text() -> None:

@@ -212,10 +212,15 @@ def test_thresholds_are_what_the_config_says() -> None:
         ("Who was the first man on the moon?", "question_beside_text"),
         ("What?", "question_beside_text"),
         ("Was the bridge over the river built in 1850?", "answer_in_question"),
+        ("When did the mayor open a school?", "question_beside_answer"),
+        ("When did the flood come?", ""),
     ],
 )
 def test_a_question_to_a_given_answer_names_what_it_asks_about(question: str, reason: str) -> None:
-    index = TextIndex("The bridge over the river was built in 1850 by masons from the valley.")
+    index = TextIndex(
+        "The mayor opened a school. A flood came. The bridge over the river was built in 1850 by "
+        "masons from the valley."
+    )
     words = PairWords(Pair(question, "1850"))
     assert question_verdict(index, words, 0.5) == reason
     assert question_verdict(index, words, 0) == ""

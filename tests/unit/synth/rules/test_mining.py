@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.contracts import Pair
 from synth.pairs import structure_pair, unstructure_pair
-from synth.rules.config import DEFAULT_WEIGHTS, RulesConfig
+from synth.rules.config import DEFAULT_WEIGHTS, RulesConfig, RuleTask
 from synth.rules.languages import load_language, table_codes
 from synth.rules.mining import FINDERS, mine_pairs, mine_tasks
 from tests.unit.synth.rules.texts import CHINESE, GLOSSARY, JAPANESE, LISTING, POLISH, RIVERS
@@ -91,6 +91,51 @@ def test_multiple_choice_has_distinct_options_and_its_answer_anywhere() -> None:
                 places[pair.options.index(pair.response)] += 1
     assert len(places) >= 3
     assert min(places[0], places[1], places[2]) > 0.2 * sum(places.values())
+
+
+@pytest.mark.parametrize(
+    ("task", "good", "bad"),
+    [
+        (  # the verb of the effect comes after the cause
+            "cause_effect",
+            "The old mill by the river was closed because of the long drought in spring.",
+            "The man sent away by reason of his great age is a source of regret to all.",
+        ),
+        (  # the cause explains a relative clause, not the sentence
+            "cause_effect",
+            "The bridge over the river was closed owing to the flood of that winter.",
+            "The state has helped the towns which are poor owing to the flood of that winter.",
+        ),
+        (  # "usually" belongs to "because"
+            "cause_effect",
+            "The farmers of the valley were late because the roads were under water.",
+            "The farmers of the valley were late usually because the roads were under water.",
+        ),
+        (  # a judgement, not a definition
+            "definition",
+            "A weir is a low wall built across a river to raise its level.",
+            "A weir is the only result of the late and costly war in the north.",
+        ),
+    ],
+)
+def test_sentences_that_only_look_like_a_task_are_left(task: RuleTask, good: str, bad: str) -> None:
+    def mined(sentence: str) -> bool:
+        text = f"{sentence} Many people of the valley remember that year."
+        limits = RulesConfig(tasks={task: 1})
+        return any(mine_pairs(text, str(run), limits, "en") for run in range(20))
+
+    assert mined(good)
+    assert not mined(bad)
+
+
+def test_but_little_opens_no_contrast() -> None:
+    def openings(second: str) -> bool:
+        text = f"The harvest of that year was very large. {second}"
+        limits = RulesConfig(tasks={"entailment": 1})
+        return any(mine_pairs(text, str(run), limits, "en") for run in range(20))
+
+    assert openings("But the price of bread in the city was high.")
+    assert not openings("But little of the grain in the city was sold.")
 
 
 def test_limits_hold() -> None:

@@ -139,10 +139,11 @@ def test_a_draw_depends_on_id_and_seed_alone() -> None:
     assert len({components(draw("one", seed)) for seed in range(200)}) == 200
 
 
-def test_numbered_questions_have_no_numbered_options() -> None:
+@pytest.mark.parametrize("mode", ["numbered", "few_shot"])
+def test_numbered_questions_have_no_numbered_options(mode: str) -> None:
     layouts = [draw(f"n{number}") for number in range(8_000)]
-    numbered = [layout for layout in layouts if layout.mode == "numbered"]
-    others = [layout for layout in layouts if layout.mode != "numbered"]
+    numbered = [layout for layout in layouts if layout.mode == mode]
+    others = [layout for layout in layouts if layout.mode == "classic"]
     assert len(numbered) > 200
     assert not [layout for layout in numbered if layout.pairs.labels.symbols[:1] == ("1",)]
     assert [layout for layout in others if layout.pairs.labels.symbols[:1] == ("1",)]

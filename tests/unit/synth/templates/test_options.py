@@ -131,6 +131,10 @@ def test_options_that_name_others_keep_order_and_symbols(
         ("Which?", "Option B is named in the text, so B.", UPPER),
         ("Which?", "The answer is (C).", UPPER),
         ("Why is choice 2 wrong?", "", NUMBERS),
+        ("Which?", "A is too small. B is named in the text.", UPPER),
+        ("Which?", "Neither C nor D. B was meant.", UPPER),
+        ("Which?", "Options b) and c) are wrong.", LOWER),
+        ("Is option (b) right?", "", LOWER),
     ],
 )
 def test_a_letter_in_question_or_reasoning_keeps_its_meaning(
@@ -140,6 +144,25 @@ def test_a_letter_in_question_or_reasoning_keeps_its_meaning(
     for style in STYLES:
         options, used = arrange_options(pair, style, random.Random(0))
         assert (options, used.symbols) == (WORDS, symbols)
+
+
+@pytest.mark.parametrize(
+    ("instruction", "reasoning", "is_kept"),
+    [
+        ("Which?", "The second option matches the text.", True),
+        ("Is the first option or the last option right?", "", True),
+        ("Which?", "Neither of the others fits.", True),
+        ("Which option would a reader choose?", "", False),
+        ("Which?", "The second king was the first to ride.", False),
+        ("Which of a hundred?", "It is a matter of taste.", False),
+    ],
+)
+def test_places_named_in_question_or_reasoning_keep_the_order(
+    instruction: str, reasoning: str, is_kept: bool
+) -> None:
+    found = orders(choice(*WORDS, instruction=instruction, reasoning=reasoning))
+    assert (found == {WORDS}) is is_kept
+    assert is_kept or len(found) == 24
 
 
 def test_statements_of_the_question_are_not_mistaken_for_options() -> None:

@@ -167,6 +167,14 @@ def test_a_shot_without_pairs_is_its_bare_text() -> None:
         assert render_chain(mixed, 0).text.startswith("Bare.\n\n")
 
 
+def test_white_space_around_a_text_opens_no_gaps() -> None:
+    shots = (Shot("a", "\n  First.\n", PAIRS), Shot("b", "Second.\n\n", ()))
+    for number in range(300):
+        text = render_chain(make_chain(f"{number}", *shots), 0).text
+        assert "\n\n\n" not in text
+        assert text.endswith("Second.")
+
+
 def test_inverted_examples_have_their_pairs_first() -> None:
     chains = [
         make_chain(f"{number}", Shot("d", "The text itself.", PAIRS[:2])) for number in range(2_000)
