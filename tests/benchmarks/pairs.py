@@ -4,8 +4,8 @@ Takes the same 500 passages of the State of the Union speeches through `ipt inge
 `filter` under each protocol, with the model of the quickstart (135M parameters), and measures the
 pairs before the checks (all that could be read) and after the filters. `plain` is the usual way:
 the model asked once in the same words, without constrained decoding; `once` is `chat` with one
-attempt, so that what constraint and repetition each bring can be told apart. Then: throughput of rule
-mining and of rendering on one core. Ends in one JSON line; exit code 1 if a bar is missed.
+attempt, so that what constraint and repetition each bring can be told apart. Then: throughput of
+rule mining and of rendering on one core. Ends in one JSON line; exit code 1 if a bar is missed.
 """
 
 import argparse
