@@ -14,8 +14,9 @@ class EngineConfig(StrictConfig):
 
     kind: Literal["vllm", "fake"] = "vllm"
     """`vllm`: in-process async engine; `fake`: deterministic text without a model, for drills."""
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
-    """Weight and activation type."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    """Weight and activation type; `auto`: the model's own, but `float32` on an x86 CPU without
+    AVX-512, which would have to emulate bfloat16 at a third of the speed."""
     max_num_seqs: int = Field(default=256, ge=1)
     """Requests the engine batches at once."""
     kv_cache_gib: int = Field(default=4, ge=1)

@@ -66,7 +66,7 @@ class VllmEngine:
             AsyncEngineArgs(
                 model=resolve_model(config.model),
                 revision=config.revision or None,
-                dtype=config.engine.dtype,
+                dtype=choose_dtype(config.engine.dtype),
                 max_model_len=config.max_model_len,
                 max_num_seqs=config.engine.max_num_seqs,
                 enforce_eager=config.engine.enforce_eager or not torch.cuda.is_available(),
@@ -158,6 +158,19 @@ def make_engine(config: SynthConfig, tokenizer: "PreTrainedTokenizerBase") -> En
     if config.engine.kind == "fake":
         return FakeEngine(config, tokenizer)
     return VllmEngine(config)
+
+
+def choose_dtype(wanted: str) -> str:
+    """The `dtype` for vLLM: what is wanted, where that is `auto` by what the hardware does fast.
+
+    A 135M model on two cores that have AVX2 only decodes 32 tokens/s in bfloat16, 101 in float32.
+    """
+    import torch
+
+    if wanted != "auto" or torch.cuda.is_available():
+        return wanted
+    is_slow_in_bfloat16 = torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return "float32" if is_slow_in_bfloat16 else wanted
 
 
 def _set_vllm_environment(config: EngineConfig) -> None:

@@ -29,22 +29,27 @@ def run_ipt(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[
 
 
 @pytest.fixture
-def small_run(tmp_path: Path, tokenizer_folder: Path) -> Callable[..., Path]:
+def small_run(tmp_path: Path, tokenizer_folder: Path) -> Callable[[str], Path]:
     """Write the TOML of a run on 60 made-up texts, with the fake engine and a tiny model."""
+    write_corpus(tmp_path / "corpus.jsonl")
+    return lambda name: write_config(tmp_path, name, tokenizer_folder)
 
-    def write(name: str) -> Path:
-        corpus = tmp_path / "corpus.jsonl"
-        choice = random.Random(0)
-        with corpus.open("w") as file:
-            for number in range(60):
-                text = " ".join(choice.choices(WORDS, k=choice.randint(5, 60)))
-                file.write(json.dumps({"id": number, "text": f"{number} {text}."}) + "\n")
-            file.write("{broken\n")
-        path = tmp_path / f"{name}.toml"
-        path.write_text(SMALL.format(run=tmp_path / name, corpus=corpus, model=tokenizer_folder))
-        return path
 
-    return write
+def write_corpus(path: Path) -> None:
+    """60 texts and a line that is none."""
+    choice = random.Random(0)
+    with path.open("w") as file:
+        for number in range(60):
+            text = " ".join(choice.choices(WORDS, k=choice.randint(5, 60)))
+            file.write(json.dumps({"id": number, "text": f"{number} {text}."}) + "\n")
+        file.write("{broken\n")
+
+
+def write_config(folder: Path, name: str, model: Path) -> Path:
+    """The TOML of a run `folder/name` on `folder/corpus.jsonl`."""
+    path = folder / f"{name}.toml"
+    path.write_text(SMALL.format(run=folder / name, corpus=folder / "corpus.jsonl", model=model))
+    return path
 
 
 SMALL = """

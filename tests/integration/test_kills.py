@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.stage import read_manifest
-from tests.integration.conftest import IPT, run_ipt
+from tests.integration.conftest import IPT, run_ipt, write_config, write_corpus
 from train.metrics import read_metrics
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed, pytest.mark.slow]
@@ -95,22 +96,36 @@ def _processes_of(run: Path) -> list[str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """A folder with a run whose rows are packed: `run.toml` and `run/`."""
+    folder = tmp_path_factory.mktemp("packed")
+    write_corpus(folder / "corpus.jsonl")
+    config = write_config(folder, "run", tokenizer_folder)
+    for stage in ("ingest", "synth", "filter", "pack"):
+        run_ipt(stage, str(config), "synth.engine.fake_delay_s=0")
+    return folder
+
+
+@pytest.fixture
+def packed_run(packed: Path, tmp_path: Path) -> tuple[Path, list[str]]:
+    """A copy of that run for one test, and the arguments of `ipt` that lead to it."""
+    run = tmp_path / "run"
+    shutil.copytree(packed / "run", run)
+    return run, [str(packed / "run.toml"), f"run.dir={run}", "synth.engine.fake_delay_s=0"]
+
+
 MANY_STEPS = ("train.num_steps=40", "train.checkpoint_every=1000")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_training_saves_and_goes_on(
-    small_run: Callable[[str], Path], tmp_path: Path, number: signal.Signals
+    packed_run: tuple[Path, list[str]], number: signal.Signals
 ) -> None:
-    config = small_run("stopped")
-    run = tmp_path / "stopped"
-    for stage in ("ingest", "synth", "filter", "pack"):
-        run_ipt(stage, str(config), "synth.engine.fake_delay_s=0")
+    run, arguments = packed_run
+    command = ["train", *arguments, *MANY_STEPS]
     process = subprocess.Popen(
-        [*IPT, "train", str(config), *MANY_STEPS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        [*IPT, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
     for line in process.stdout:
@@ -123,7 +138,7 @@ def test_a_stopped_training_saves_and_goes_on(
     else:
         assert process.wait() == 75, rest
         assert "saved; run again to go on" in rest
-    shown = run_ipt("train", str(config), *MANY_STEPS).stdout
+    shown = run_ipt(*command).stdout
     resumed = int(shown.partition("resumed from step ")[2].split()[0])
     assert 5 <= resumed < 40
     assert len(losses_of(run)) == 40
@@ -132,12 +147,11 @@ def test_a_stopped_training_saves_and_goes_on(
 
 @pytest.mark.parametrize(("zero_stage", "precision"), [(1, "bf16"), (3, "bf16")])
 def test_every_zero_stage_trains_and_exports(
-    small_run: Callable[[str], Path], tmp_path: Path, zero_stage: int, precision: str
+    packed_run: tuple[Path, list[str]], zero_stage: int, precision: str
 ) -> None:
-    config = small_run("zero")
+    run, arguments = packed_run
     settings = [f"train.zero_stage={zero_stage}", f"train.precision={precision}"]
-    settings += ["train.num_steps=6", "synth.engine.fake_delay_s=0"]
-    run_ipt("run", str(config), *settings)
-    losses = losses_of(tmp_path / "zero")
+    run_ipt("run", *arguments, *settings, "train.num_steps=6")
+    losses = losses_of(run)
     assert losses[-1] < losses[0]
-    assert run_ipt("audit", str(tmp_path / "zero")).stdout.endswith("lost=0 duplicated=0\n")
+    assert run_ipt("audit", str(run)).stdout.endswith("lost=0 duplicated=0\n")
