@@ -207,7 +207,7 @@ def _provenance(config: SynthConfig) -> dict[str, str]:
         "sampling": (
             f"temperature={config.temperature} top_p={config.top_p} "
             f"repetition_penalty={config.repetition_penalty} "
-            f"max_new_tokens={config.max_new_tokens} dtype={config.engine.dtype}"
+            f"max_new_tokens={config.max_new_tokens}"
         ),
         "code_version": metadata.version("instruct-pretrain"),
     }

@@ -9,7 +9,7 @@ from pipeline.shards import read_lines, write_shard
 from pipeline.stage import FileEntry, PartCommit, StageFolder, StageIdentity
 from synth.chains import ChainedPart, ChainRunner
 from synth.config import SynthConfig
-from synth.engines import make_engine
+from synth.engines import Engine, make_engine
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
 from synth.tally import Tally
 from synth.writing import ModelWriter, PairWriter, RuleWriter
@@ -55,13 +55,15 @@ class SynthWorker:
 
     def __init__(self, order: WorkerOrder) -> None:
         """Load tokenizer and engine."""
-        self._engine: Any = None
+        self._engine: Engine | None = None
         self._order = order
         self._stage = StageFolder(order.stage_folder, StageIdentity(**order.identity))
         config = SynthConfig.model_validate(order.config)
-        self._runner = ChainRunner(
-            self._make_writer(config), config.shots_per_chain, order.provenance
-        )
+        writer = self._make_writer(config)
+        provenance = order.provenance
+        if self._engine is not None:  # `auto` may come out differently on another node
+            provenance = provenance | {"dtype": self._engine.dtype}
+        self._runner = ChainRunner(writer, config.shots_per_chain, provenance)
 
     async def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Write the parts of one batch (of size 1); returns their names and document counts."""

@@ -11,6 +11,7 @@ _PROVENANCE = (
     ("revision", "revision"),
     ("wire_format", "protocol"),
     ("sampling", "sampling"),
+    ("dtype", "engine's dtype"),
     ("code_version", "code version"),
 )
 _CONFIGURED = (

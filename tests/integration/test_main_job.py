@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.contracts import decode_chain
 from pipeline.shards import read_lines
@@ -61,6 +62,8 @@ def test_pairs_are_about_the_documents(first_output: str, folder: Path) -> None:
     assert len(pairs) >= len(chains)
     assert any(len(chain.shots) == 2 for chain in chains)
     assert all(pair.instruction and pair.response for pair in pairs)
+    fast = "float32" if torch.backends.cpu.get_cpu_capability() == "AVX2" else "bfloat16"
+    assert {chain.provenance["dtype"] for chain in chains} == {fast}
     shots = [shot for chain in chains for shot in chain.shots if shot.pairs]
     assert {shot.provenance["style"] for shot in shots} == {"answer_first"}
     for shot in shots:
