@@ -8,7 +8,8 @@
       manifest.json           written last: the stage is complete
 
 A second start finds `stage.json`, compares it field by field, and continues after the committed
-parts. A file without a sidecar is work that was cut off: it is written again.
+parts. A file without a sidecar is work that was cut off: it is written again. Where several may write
+the same part at once, each writes files of its own name and the first sidecar decides whose count.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from pydantic import Field
@@ -30,6 +32,7 @@ ReadBytes = bytes
 
 STAGE_FILE, MANIFEST_FILE = "stage.json", "manifest.json"
 _SIDECAR_SUFFIX = ".json"
+_REQUESTS_AT_ONCE = 32
 
 
 class FileEntry(StrictConfig):
@@ -58,6 +61,15 @@ class PartCommit(StrictConfig):
     dropped: dict[str, int] = Field(default_factory=dict)
     counts: dict[str, int] = Field(default_factory=dict)
     cursor: dict[str, int] = Field(default_factory=dict)
+
+    @property
+    def shard(self) -> str:
+        """Name of the file that holds the part's records: the first one."""
+        return self.files[0].name
+
+    def files_below(self, folder: str) -> list[str]:
+        """Names of the part's files in a folder of the stage, such as `dropped`."""
+        return [entry.name for entry in self.files if entry.name.startswith(f"{folder}/")]
 
 
 class StageIdentity(StrictConfig):
@@ -136,10 +148,20 @@ class StageFolder:
 
     def commit(self, commit: PartCommit) -> None:
         """Commit a part whose files are all written."""
-        dropped = sum(commit.dropped.values())
-        assert commit.records_in == commit.records_out + dropped, commit
-        data = commit.model_dump_json(indent=1).encode()
-        storage.write_atomic(self.uri(commit.part + _SIDECAR_SUFFIX), data)
+        storage.write_atomic(self.uri(commit.part + _SIDECAR_SUFFIX), _sidecar(commit))
+
+    def commit_once(self, commit: PartCommit) -> bool:
+        """Commit a part that others may be writing too, each to files of their own.
+
+        Returns:
+            Whether this commit counts; False: another one was first, and the files of this one,
+            which nobody will ever read, have been removed.
+        """
+        if storage.create(self.uri(commit.part + _SIDECAR_SUFFIX), _sidecar(commit)):
+            return True
+        for entry in commit.files:
+            storage.remove_file(self.uri(entry.name))
+        return False
 
     def uri(self, name: str) -> str:
         """Path of a file of this stage."""
@@ -151,6 +173,8 @@ class StageFolder:
 
     def close(self, expected_parts: Collection[str] | None = None) -> Manifest:
         """Write the manifest over all committed parts and remove what killed runs left behind.
+
+        Of several runs that close a stage they shared, one writes the manifest; all return it.
 
         Raises:
             InputError: a part of `expected_parts` is not committed.
@@ -168,9 +192,6 @@ class StageFolder:
         for commit in commits:
             dropped.update(commit.dropped)
             counts.update(commit.counts)
-        for name in storage.list_files(self.folder):
-            if storage.is_partial(name):
-                storage.remove_file(self.uri(name))
         manifest = Manifest(
             version=self.identity.version,
             stage=self.identity.stage,
@@ -184,8 +205,18 @@ class StageFolder:
             dropped=dict(dropped),
             counts=dict(counts),
         )
-        storage.write_atomic(self.uri(MANIFEST_FILE), manifest.model_dump_json(indent=1).encode())
-        return manifest
+        self._remove_strays({entry.name for entry in manifest.parts})
+        data = manifest.model_dump_json(indent=1).encode()
+        if storage.create(self.uri(MANIFEST_FILE), data):
+            return manifest
+        return read_manifest(self.folder)
+
+    def _remove_strays(self, committed_files: Collection[str]) -> None:
+        """Remove files that killed or beaten writers left: partial ones, and those of no part."""
+        for name in storage.list_files(self.folder):
+            is_shard = _is_part_file(name) and not _is_sidecar(name)
+            if storage.is_partial(name) or (is_shard and name not in committed_files):
+                storage.remove_file(self.uri(name))
 
 
 def open_stage(
@@ -216,13 +247,18 @@ def open_stage(
             f"{folder} holds parts but no {STAGE_FILE} that says whose they are, as after a "
             f"removal that was cut off; remove {folder}"
         )
-    if found is not None:
-        if found.fingerprint() == wanted.fingerprint():
-            return StageFolder(folder, found)
-        if _has_work(folder):
-            require_same(folder, found, wanted)
-        # A start that failed before its first part binds nobody.
-    storage.write_atomic(stage_file, wanted.model_dump_json(indent=1).encode())
+    data = wanted.model_dump_json(indent=1).encode()
+    if found is None:
+        if storage.create(stage_file, data):
+            return StageFolder(folder, wanted)
+        found = find_identity(folder)  # another run was a moment faster
+        assert found is not None
+    if found.fingerprint() == wanted.fingerprint():
+        return StageFolder(folder, found)
+    if _has_work(folder):
+        require_same(folder, found, wanted)
+    # A start that failed before its first part binds nobody.
+    storage.write_atomic(stage_file, data)
     return StageFolder(folder, wanted)
 
 
@@ -252,14 +288,31 @@ def require_same(folder: str, found: StageIdentity, wanted: StageIdentity) -> No
         )
 
 
+def committed_names(folder: str) -> list[str]:
+    """Names of all committed parts below `folder`, sorted; opens none of their sidecars."""
+    return [
+        name.removesuffix(_SIDECAR_SUFFIX)
+        for name in storage.list_files(folder)
+        if _is_sidecar(name)
+    ]
+
+
 def read_commits(folder: str) -> dict[str, PartCommit]:
     """All committed parts below `folder` by name, in name order."""
-    commits = {}
-    for name in storage.list_files(folder):
-        if _is_sidecar(name):
-            commit = _parse(PartCommit, storage.join(folder, name))
-            commits[commit.part] = commit
-    return commits
+    uris = [
+        storage.join(folder, name) for name in storage.list_files(folder) if _is_sidecar(name)
+    ]
+    if storage.is_local(folder):
+        commits = [_parse(PartCommit, uri) for uri in uris]
+    else:  # each is a request of its own, which waits more than it works
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            commits = list(pool.map(lambda uri: _parse(PartCommit, uri), uris))
+    return {commit.part: commit for commit in commits}
+
+
+def read_commit(folder: str, part: str) -> PartCommit:
+    """The sidecar of one committed part."""
+    return _parse(PartCommit, storage.join(folder, part + _SIDECAR_SUFFIX))
 
 
 def read_manifest(folder: str) -> Manifest:
@@ -315,9 +368,18 @@ def _has_work(folder: str) -> bool:
     return any(_is_sidecar(name) or _is_marker(name) or name == MANIFEST_FILE for name in names)
 
 
+def _sidecar(commit: PartCommit) -> ReadBytes:
+    dropped = sum(commit.dropped.values())
+    assert commit.records_in == commit.records_out + dropped, commit
+    return commit.model_dump_json(indent=1).encode()
+
+
+def _is_part_file(name: str) -> bool:
+    return name.rpartition("/")[2].startswith("part-")
+
+
 def _is_sidecar(name: str) -> bool:
-    basename = name.rpartition("/")[2]
-    return basename.startswith("part-") and basename.endswith(_SIDECAR_SUFFIX)
+    return _is_part_file(name) and name.endswith(_SIDECAR_SUFFIX)
 
 
 def _is_marker(name: str) -> bool:

@@ -1,7 +1,8 @@
 """Files on any fsspec URI: whole-file atomic writes, listing, removal, one writer per folder.
 
-A local file is written beside its target, flushed to disk and renamed; an object store makes an
-upload visible only when it is complete. Either way a reader sees the old file, the new one or none.
+A local file is written beside its target, flushed to disk and renamed; for an object store it is
+written to a temporary local file and uploaded whole. Either way a reader sees the old file, the new
+one or none. `create` is the one race that has a winner: of several writers exactly one succeeds.
 """
 
 import contextlib
@@ -10,9 +11,10 @@ import hashlib
 import io
 import os
 import posixpath
+import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -34,13 +36,23 @@ def is_local(uri: str) -> bool:
     return "://" not in uri or uri.startswith("file://")
 
 
+def locate(uri: str) -> tuple[Any, str]:
+    """The fsspec file system of a URI, and the path in it.
+
+    Listings are never taken from a cache: other machines write below the same folders.
+    """
+    if is_local(uri):
+        return fsspec.core.url_to_fs(uri)
+    return fsspec.core.url_to_fs(uri, use_listings_cache=False)
+
+
 def open_read(uri: str) -> IO[bytes]:
     """Open a file for buffered binary reading.
 
     Raises:
         FileNotFoundError: no such file.
     """
-    filesystem, path = fsspec.core.url_to_fs(uri)
+    filesystem, path = locate(uri)
     return cast("IO[bytes]", filesystem.open(path, "rb"))
 
 
@@ -56,29 +68,68 @@ def write_atomic(uri: str, data: bytes) -> None:
         file.write(data)
 
 
+def create(uri: str, data: bytes) -> bool:
+    """Write a whole file unless one is there already, in one indivisible step.
+
+    Returns:
+        Whether this call made the file; False: another writer was first, and its file stays.
+    """
+    filesystem, path = locate(uri)
+    if not is_local(uri):
+        with contextlib.suppress(FileExistsError):
+            filesystem.pipe_file(path, data, mode="create")
+            return True
+        return False
+    with _partial_file(path) as partial:
+        _write_through(partial, data)
+        try:
+            os.link(partial, path)  # unlike a rename, refuses to replace
+        except FileExistsError:
+            return False
+        _sync_folder(os.path.dirname(path))
+    return True
+
+
 @contextlib.contextmanager
 def open_atomic(uri: str) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under its name only when the block ends well."""
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    filesystem.makedirs(posixpath.dirname(path), exist_ok=True)
-    partial = f"{path}{_PARTIAL_MARK}{uuid.uuid4().hex[:8]}"
-    try:
-        with filesystem.open(partial, "wb") as file:
+    filesystem, path = locate(uri)
+    if not is_local(uri):
+        with tempfile.NamedTemporaryFile(prefix="ipt-upload-") as file:
             yield cast("IO[bytes]", file)
             file.flush()
-            if is_local(uri):
-                os.fsync(file.fileno())
-        if is_local(uri):
-            os.replace(partial, path)
-            _sync_folder(os.path.dirname(path))
-        else:
-            filesystem.mv(partial, path)
-    except BaseException as error:
-        with contextlib.suppress(FileNotFoundError):
-            filesystem.rm(partial)
-        if isinstance(error, OSError) and error.filename is None:
+            filesystem.put_file(file.name, path)
+        return
+    with _partial_file(path) as partial:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def _partial_file(path: str) -> Iterator[str]:
+    """A name beside `path` for its content while it is being written; nothing stays under it."""
+    partial = f"{path}{_PARTIAL_MARK}{uuid.uuid4().hex[:8]}"
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        yield partial
+    except OSError as error:
+        if error.filename is None:
             error.filename = path  # "No space left on device" alone would not say where
         raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+
+
+def _write_through(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: str) -> None:
@@ -92,13 +143,13 @@ def _sync_folder(folder: str) -> None:
 
 def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
-    filesystem, path = fsspec.core.url_to_fs(uri)
+    filesystem, path = locate(uri)
     return bool(filesystem.exists(path))
 
 
 def size_of(uri: str) -> int:
     """Size of a file in bytes."""
-    filesystem, path = fsspec.core.url_to_fs(uri)
+    filesystem, path = locate(uri)
     return int(filesystem.size(path))
 
 
@@ -110,23 +161,27 @@ def sha256_of(uri: str) -> str:
 
 def list_files(folder: str) -> list[str]:
     """Sorted paths of all files below `folder`, relative to it; none if there is no folder."""
-    filesystem, root = fsspec.core.url_to_fs(folder)
-    if not filesystem.isdir(root):
-        return []
+    filesystem, root = locate(folder)
     root = root.rstrip("/")
-    return sorted(cast("str", path)[len(root) + 1 :] for path in filesystem.find(root))
+    if is_local(folder):  # by names alone: fsspec would ask for the size of every file
+        paths: Iterable[str] = (
+            os.path.join(where, name) for where, _, names in os.walk(root) for name in names
+        )
+    else:
+        paths = filesystem.find(root)
+    return sorted(path[len(root) + 1 :] for path in paths)
 
 
 def remove_file(uri: str) -> None:
     """Remove a file if it is there."""
-    filesystem, path = fsspec.core.url_to_fs(uri)
+    filesystem, path = locate(uri)
     with contextlib.suppress(FileNotFoundError):
         filesystem.rm(path)
 
 
 def remove_tree(folder: str) -> None:
     """Remove a folder with everything in it, if it is there."""
-    filesystem, path = fsspec.core.url_to_fs(folder)
+    filesystem, path = locate(folder)
     if not filesystem.exists(path):
         return
     if is_local(folder):  # renamed first: a kill in the middle leaves no half of it behind
@@ -146,7 +201,7 @@ def exclusive(folder: str, wait_s: float = 0.0) -> Iterator[None]:
     """Hold a folder against other `ipt` processes of this machine.
 
     The kernel drops the lock with its process, so a killed run leaves nothing stale. Object stores
-    have no such lock: there, part commits are atomic and the last writer wins.
+    have no such lock: there, runs share the work, as each part can be committed only once.
 
     Args:
         folder: path or URI; made if it is not there.
