@@ -19,7 +19,7 @@ from pipeline.ingest.seen import SeenKeys
 from pipeline.pack import HELDOUT, TRAIN
 from pipeline.run_folder import RunFolder
 from pipeline.shards import read_lines
-from pipeline.stage import Manifest, find_manifest, read_commits
+from pipeline.stage import Manifest, find_manifest, read_commit, read_commits
 from train.metrics import read_metrics
 
 
@@ -151,7 +151,7 @@ def _follow_part(
 
 
 def _shot_ids(folder: str, part: str) -> Iterator[str]:
-    for line in read_lines(storage.join(folder, f"{part}.jsonl.zst")):
+    for line in read_lines(storage.join(folder, read_commit(folder, part).shard)):
         for shot in decode_chain(line).shots:
             yield shot.doc_id
 

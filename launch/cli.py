@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import InputError, JobFailedError
+from pipeline.errors import InputError, JobFailedError, StoppedError
+from pipeline.process import EXIT_STOPPED
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 _PRESETS = Path(__file__).resolve().parent / "configs"
@@ -56,6 +57,8 @@ def _reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             _fail(f"error: {error}", EXIT_BAD_INPUT)
         except TrainingStoppedError as error:
             _fail(str(error), error.exit_code)
+        except StoppedError as error:
+            _fail(str(error), EXIT_STOPPED)
         except JobFailedError as error:
             _fail(f"error: {error}", EXIT_FAILED)
         except OSError as error:
@@ -100,8 +103,8 @@ def _run_folder(reference: str, overrides: list[str] | None) -> Any:
     """The folder of a run, given as such or by its config."""
     from pipeline.run_folder import RunFolder
 
-    if Path(reference).is_dir():
-        return RunFolder(reference)
+    if Path(reference).is_dir() or "://" in reference:
+        return RunFolder(reference.rstrip("/"))
     if reference.endswith(".toml") or (_PRESETS / f"{reference}.toml").is_file():
         return _invocation(reference, overrides).config.folder
     raise InputError(f"run {reference!r}: no such folder; give a run's folder or its TOML")
@@ -124,7 +127,7 @@ def _run_stage(name: str, config: str, overrides: list[str] | None, *, dry_run: 
         _show_config(invocation)
         print(f"would write {stage.folder_of(invocation.config.folder)}")
         return
-    with exclusive(invocation.config.run.dir):
+    with exclusive(invocation.config.folder.root):
         run_stage(stage, invocation)
 
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 from pydantic import model_validator
 
+from pipeline import storage
+from pipeline.cluster import is_ray_job_copy
 from pipeline.config import StrictConfig
+from pipeline.errors import InputError
 from pipeline.ingest.config import IngestConfig
 from pipeline.mixture import MixtureConfig
 from pipeline.pack import PackConfig
@@ -63,5 +66,18 @@ class PipelineConfig(StrictConfig):
 
     @property
     def folder(self) -> RunFolder:
-        """Paths of the run; absolute, as workers may have another working directory."""
-        return RunFolder(str(Path(self.run.dir).absolute()))
+        """Paths of the run; absolute, as workers may have another working directory.
+
+        Raises:
+            InputError: a relative folder in a Ray job, whose working directory is a copy that goes.
+        """
+        if not storage.is_local(self.run.dir):
+            return RunFolder(self.run.dir)
+        folder = Path(self.run.dir)
+        if not folder.is_absolute() and is_ray_job_copy(Path.cwd()):
+            raise InputError(
+                f"run.dir ({folder}) is relative, which in a Ray job means the job's own copy of "
+                f"the working directory, and that is removed; give an absolute path that all nodes "
+                f"share, or a URI such as s3://bucket/run"
+            )
+        return RunFolder(str(folder.absolute()))

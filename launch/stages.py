@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from launch.config import PipelineConfig
 from pipeline import storage
-from pipeline.errors import StaleStageError
+from pipeline.errors import InputError, StaleStageError
 from pipeline.run_folder import RunFolder
 from pipeline.stage import Manifest, find_manifest, read_manifest
 
@@ -65,10 +65,25 @@ def _pack(invocation: Invocation) -> Manifest:
     return run_pack(config.pack, inputs, folder.rows, render, folder.logs)
 
 
+def _require_local(invocation: Invocation, stage: str) -> None:
+    """Refuse a URI where files have to be appended to or memory-mapped.
+
+    Raises:
+        InputError: the run's folder is a URI.
+    """
+    root = invocation.config.folder.root
+    if not storage.is_local(root):
+        raise InputError(
+            f"run.dir ({root}): the {stage} stage needs a file system that all nodes share; copy "
+            f"the run there and set run.dir to it"
+        )
+
+
 def _train(invocation: Invocation) -> Manifest:
     from launch.deepspeed import run_training
     from train.identity import open_train_stage
 
+    _require_local(invocation, "train")
     config, folder = invocation.config, invocation.config.folder
     rows = read_manifest(folder.rows)
     config.train.accumulation_steps(config.train.num_ranks)
@@ -83,6 +98,7 @@ def _train(invocation: Invocation) -> Manifest:
 def _export(invocation: Invocation) -> Manifest:
     from train.export import run_export
 
+    _require_local(invocation, "export")
     config = invocation.config
     return run_export(config.export, config.train.model, config.folder)
 
@@ -90,6 +106,7 @@ def _export(invocation: Invocation) -> Manifest:
 def _eval(invocation: Invocation) -> Manifest:
     from train.evaluate import run_eval
 
+    _require_local(invocation, "eval")
     return run_eval(invocation.config.eval, invocation.config.folder)
 
 

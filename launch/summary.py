@@ -1,5 +1,6 @@
 """What `ipt run` says at its end, and what `ipt status` says at any time."""
 
+import time
 from collections import Counter
 
 import orjson
@@ -7,7 +8,15 @@ import orjson
 from launch.stages import STAGES, describe
 from pipeline import storage
 from pipeline.run_folder import RunFolder
-from pipeline.stage import Manifest, find_identity, find_manifest, read_commits, read_manifest
+from pipeline.stage import (
+    Manifest,
+    committed_names,
+    find_identity,
+    find_manifest,
+    read_commits,
+    read_manifest,
+)
+from synth.view import duration, plain
 from train.metrics import read_metrics
 
 
@@ -36,10 +45,23 @@ def _progress(stage: str, folder: RunFolder, path: str) -> str:
         total = find_identity(path)
         assert total is not None
         return f"step {last['step']}/{total.config['num_steps']}, loss {last['loss']:.4f}"
+    if stage == "synth":
+        return _synth_progress(folder)
     commits = read_commits(path)
     records = sum(commit.records_out for commit in commits.values())
-    of_total = f" of {len(read_commits(folder.documents))}" if stage == "synth" else ""
-    return f"{len(commits)}{of_total} parts, {records:,} records committed"
+    return f"{len(commits)} parts, {records:,} records committed"
+
+
+def _synth_progress(folder: RunFolder) -> str:
+    """Parts as they are committed now, and the figures that the driver noted last."""
+    done = len(committed_names(folder.augmented))
+    line = f"{done:,} of {len(committed_names(folder.documents)):,} parts committed"
+    metrics = read_metrics(folder.synth_metrics)
+    if not metrics or "parts_total" not in metrics[-1]:
+        return f"{line}; no figures yet"
+    last = metrics[-1]
+    age_s = time.time() - last["start"] - last["elapsed_s"]
+    return f"{line}; {duration(age_s)} ago: {plain(last)}"
 
 
 def summary_lines(folder: RunFolder) -> list[str]:

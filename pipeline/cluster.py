@@ -13,6 +13,11 @@ _OBJECT_STORE_BYTES = 256 * 2**20
 _SHOWN_LINES = 4
 
 
+def is_ray_job_copy(folder: Path) -> bool:
+    """Whether `folder` is where Ray unpacked a job's working directory, which it removes later."""
+    return "working_dir_files" in folder.parts
+
+
 @contextlib.contextmanager
 def ray_session(log_folder: str | None = None) -> Iterator[None]:
     """Connect to Ray for the length of a block; see `_connected`.

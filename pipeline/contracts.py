@@ -126,17 +126,14 @@ def decode_document(line: bytes) -> Document:
 def decode_chain(line: bytes) -> Chain:
     """Read a `Chain` from its line."""
     values = orjson.loads(line)
-    shots = tuple(
-        Shot(
-            doc_id=shot["doc_id"],
-            text=shot["text"],
-            pairs=tuple(
-                Pair(**{**pair, "options": tuple(pair["options"])}) for pair in shot["pairs"]
-            ),
-            provenance=shot["provenance"],
-        )
-        for shot in values["shots"]
-    )
-    return Chain(
-        id=values["id"], source=values["source"], shots=shots, provenance=values["provenance"]
-    )
+    return Chain(**{**values, "shots": tuple(map(shot_of, values["shots"]))})
+
+
+def shot_of(values: dict[str, Any]) -> Shot:
+    """A `Shot` from its JSON object."""
+    return Shot(**{**values, "pairs": tuple(map(pair_of, values["pairs"]))})
+
+
+def pair_of(values: dict[str, Any]) -> Pair:
+    """A `Pair` from its JSON object."""
+    return Pair(**{**values, "options": tuple(values["options"])})

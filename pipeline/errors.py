@@ -22,5 +22,9 @@ class JobFailedError(Exception):
     """A worker failed at something that is not the user's input; running again may help."""
 
 
+class StoppedError(Exception):
+    """A stage was asked to stop, and did so in order; running again goes on."""
+
+
 class BusyError(InputError):
     """Another process is working in the same folder."""

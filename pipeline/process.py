@@ -1,9 +1,18 @@
-"""Processes that must not outlive the one that started them."""
+"""Processes that must not outlive the one that started them, and signals that ask to stop."""
 
+import contextlib
 import ctypes
 import os
 import select
 import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from types import FrameType
+
+from pipeline import guardian
 
 WATCHED_PROCESS = "IPT_WATCHED_PROCESS"
 EXIT_STOPPED = 75
@@ -36,3 +45,77 @@ class WatchedProcess:
             return False
         readable, _, _ = select.select([self._handle], [], [], 0)
         return bool(readable)
+
+
+class ProcessFamily:
+    """Processes that a library starts for us, found by a mark in their environment.
+
+    A library's own clean-up ends with its process. These are found and killed whatever became of
+    their parents: by `kill`, and by a guardian once this process has ended, even by SIGKILL.
+    """
+
+    def __init__(self) -> None:
+        """Mark what this process starts from now on, and set up the guardian."""
+        self._mark = uuid.uuid4().hex
+        unmarked = dict(os.environ)
+        os.environ[guardian.MARK] = self._mark
+        # Isolated and by path: it starts in milliseconds, whatever this process has loaded.
+        command = [sys.executable, "-I", "-S", guardian.__file__, str(os.getpid()), self._mark]
+        self._guardian = subprocess.Popen(
+            command,
+            env=unmarked,
+            start_new_session=True,  # what is sent to our group, such as Ctrl-C, is not for it
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def members(self) -> list[int]:
+        """Process ids of those alive."""
+        return guardian.find_marked(self._mark)
+
+    def kill(self, wait_s: float = 10.0) -> None:
+        """SIGKILL all of them, and wait until they are gone."""
+        guardian.kill_marked(self._mark, wait_s)
+
+    def close(self) -> None:
+        """Kill what is left, and end the guardian."""
+        self.kill()
+        self._guardian.kill()
+        self._guardian.wait()
+
+
+class StopRequest:
+    """Whether SIGTERM or Ctrl-C has asked for an orderly end; made by `stop_requests`."""
+
+    def __init__(self) -> None:
+        """Nothing has been asked yet."""
+        self.signal = ""
+
+    def __bool__(self) -> bool:
+        """Whether a stop was asked for."""
+        return bool(self.signal)
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Note SIGTERM and Ctrl-C for the length of a block; a second one interrupts it.
+
+    Raises:
+        KeyboardInterrupt: a second signal came.
+    """
+    request = StopRequest()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if request:
+            raise KeyboardInterrupt
+        request.signal = signal.Signals(number).name
+
+    if threading.current_thread() is not threading.main_thread():  # Python delivers none here
+        yield request
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -11,8 +11,14 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from pipeline import storage
+
 _PLAIN_INTERVAL_S = 10.0
-_LOG_INTERVAL_S = 2.0
+
+
+def log_line(text: str) -> None:
+    """Write one line, with the time of day, into the log of a worker."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 class StageProgress:
@@ -75,7 +81,9 @@ class StageProgress:
         self._done = done
         if self._log:
             self._log.note(done, figures)
-        self._figures = "".join(f"  {name} {_short(value)}" for name, value in figures.items())
+        self._figures = "".join(
+            f"  {name} {short_number(value)}" for name, value in figures.items()
+        )
         if self._bar:
             self._bar.update(self._task, completed=done, text=self._text())
         elif time.monotonic() - self._last_line >= _PLAIN_INTERVAL_S:
@@ -93,7 +101,7 @@ class StageProgress:
 
     def _text(self) -> str:
         of_total = f"/{self._total:,}" if self._total is not None else ""
-        rate = _short(self._rate_per_s())
+        rate = short_number(self._rate_per_s())
         return f"{self._done:,}{of_total} {self._unit}  {rate} {self._unit}/s{self._figures}"
 
     def _time_left(self) -> str:
@@ -109,51 +117,80 @@ class ProgressLog:
 
     `{"start": 1764043200.5, "elapsed_s": 42.1, "done": 310, ...}`: when this start of the stage
     began (Unix time, s), how long ago that was, units done in all, and the stage's further figures,
-    which count from this start. A restart appends. Where it cannot be written, as on a full disk,
-    it says so once and ends: the stage goes on, or fails by its own writing.
+    which count from this start. A restart appends. In an object store, which cannot append, the
+    lines are further apart. Where it cannot be written, as on a full disk, it says so once and
+    ends: the stage goes on, or fails by its own writing.
     """
 
-    def __init__(self, path: str) -> None:
-        """Append to the local file `path`, after its last whole line."""
-        self._path: Path | None = Path(path)
+    def __init__(self, uri: str) -> None:
+        """Append to the file `uri`, after its last whole line."""
+        self._sink: _AppendedFile | _RewrittenObject | None
+        self._sink = _AppendedFile(uri) if storage.is_local(uri) else _RewrittenObject(uri)
+        self._uri, self._interval_s = uri, self._sink.interval_s
         self._start, self._began = time.time(), time.monotonic()
-        self._last_s = -_LOG_INTERVAL_S
+        self._last_s = -self._interval_s
         self._waiting = ""
-        self._is_appending = False
 
     def note(self, done: int, figures: Mapping[str, float | int | str]) -> None:
         """Take figures; they are written unless the last line is too recent."""
         elapsed_s = time.monotonic() - self._began
         line = {"start": self._start, "elapsed_s": round(elapsed_s, 3), "done": done, **figures}
         self._waiting = json.dumps(line) + "\n"
-        if elapsed_s - self._last_s >= _LOG_INTERVAL_S:
+        if elapsed_s - self._last_s >= self._interval_s:
             self._last_s = elapsed_s
             self.close()
 
     def close(self) -> None:
         """Write what the last line left out."""
         waiting, self._waiting = self._waiting, ""
-        if self._path is None or not waiting:
+        if self._sink is None or not waiting:
             return
         try:
-            if not self._is_appending:
-                _drop_cut_off_line(self._path)
-                self._is_appending = True
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(waiting)
+            self._sink.write(waiting)
         except OSError as error:
-            print(f"progress is not kept: {self._path}: {error.strerror}", file=sys.stderr)
-            self._path = None
+            print(f"progress is not kept: {self._uri}: {error.strerror}", file=sys.stderr)
+            self._sink = None
 
 
-def _drop_cut_off_line(path: Path) -> None:
-    """Remove what a kill or a full disk left of a line at the end of a file."""
-    with path.open("a+b") as file:
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+class _AppendedFile:
+    """Lines at the end of a local file."""
+
+    interval_s = 2.0
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path.removeprefix("file://"))
+        self._is_appending = False
+
+    def write(self, line: str) -> None:
+        if not self._is_appending:
+            self._drop_cut_off_line()
+            self._is_appending = True
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+    def _drop_cut_off_line(self) -> None:
+        """Remove what a kill or a full disk left of a line at the end of the file."""
+        with self._path.open("a+b") as file:
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def _short(value: float | int | str) -> str:
+class _RewrittenObject:
+    """An object that is written whole each time."""
+
+    interval_s = 30.0
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._content = storage.read_bytes(uri) if storage.exists(uri) else b""
+
+    def write(self, line: str) -> None:
+        self._content += line.encode()
+        storage.write_atomic(self._uri, self._content)
+
+
+def short_number(value: float | int | str) -> str:
+    """A figure for people: whole where it is large, else three digits."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) or value >= 100:

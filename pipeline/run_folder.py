@@ -15,17 +15,15 @@ class RunConfig(StrictConfig):
     """The run as a whole."""
 
     dir: str
-    """Folder of the run, on a file system that all nodes share; a relative one starts at the
-    working directory."""
+    """Folder of the run, on a file system that all nodes share, or a URI such as `s3://...` (then
+    without training); a relative one starts at the working directory."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Decides the mixture's order and the initial weights."""
 
     @field_validator("dir")
     @classmethod
-    def _local(cls, folder: str) -> str:
-        if "://" in folder:
-            raise ValueError("must be a path on a file system that all nodes share, not a URI")
-        return str(Path(folder).expanduser())
+    def _expanded(cls, folder: str) -> str:
+        return folder.rstrip("/") if "://" in folder else str(Path(folder).expanduser())
 
 
 @dataclass(frozen=True)

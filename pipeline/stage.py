@@ -8,8 +8,8 @@
       manifest.json           written last: the stage is complete
 
 A second start finds `stage.json`, compares it field by field, and continues after the committed
-parts. A file without a sidecar is work that was cut off: it is written again. Where several may write
-the same part at once, each writes files of its own name and the first sidecar decides whose count.
+parts. A file without a sidecar is work that was cut off: it is written again. Where several may
+write one part at once, each writes files of its own names; the first sidecar decides whose count.
 """
 
 import hashlib
@@ -299,9 +299,7 @@ def committed_names(folder: str) -> list[str]:
 
 def read_commits(folder: str) -> dict[str, PartCommit]:
     """All committed parts below `folder` by name, in name order."""
-    uris = [
-        storage.join(folder, name) for name in storage.list_files(folder) if _is_sidecar(name)
-    ]
+    uris = [storage.join(folder, name) for name in storage.list_files(folder) if _is_sidecar(name)]
     if storage.is_local(folder):
         commits = [_parse(PartCommit, uri) for uri in uris]
     else:  # each is a request of its own, which waits more than it works

@@ -41,9 +41,8 @@ def locate(uri: str) -> tuple[Any, str]:
 
     Listings are never taken from a cache: other machines write below the same folders.
     """
-    if is_local(uri):
-        return fsspec.core.url_to_fs(uri)
-    return fsspec.core.url_to_fs(uri, use_listings_cache=False)
+    options = {} if is_local(uri) else {"use_listings_cache": False}
+    return cast("tuple[Any, str]", fsspec.core.url_to_fs(uri, **options))
 
 
 def open_read(uri: str) -> IO[bytes]:

@@ -12,13 +12,18 @@ C's reply is there, while C's prefix is still in the KV cache.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
 
 from pipeline.contracts import Chain, Document, Pair, Shot, chain_id
+from synth.engines.protocol import RequestFailedError
+from synth.slots import ChainSlots
 from synth.tally import Tally
-from synth.tasks import Turn
-from synth.writing import PairWriter
+from synth.tasks import Task, Turn
+from synth.writing import PairWriter, Written
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -33,67 +38,174 @@ class DroppedPair:
     """What the reason rests on, where there is more to say."""
 
 
+@dataclass(frozen=True)
+class QuarantinedDocument:
+    """A document that nothing can be written about; its text stays, raw."""
+
+    doc_id: str
+    error: str
+
+
 @dataclass
 class ChainedPart:
     """What came of one part: every document is a shot of exactly one chain."""
 
     chains: list[Chain] = field(default_factory=list)
     dropped: list[DroppedPair] = field(default_factory=list)
+    quarantined: list[QuarantinedDocument] = field(default_factory=list)
+
+
+@dataclass
+class WrittenGroup:
+    """What came of M consecutive documents, which make one chain or several."""
+
+    shots: list[Shot] = field(default_factory=list)
+    dropped: list[DroppedPair] = field(default_factory=list)
+    quarantined: list[QuarantinedDocument] = field(default_factory=list)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Which documents it is about."""
+        return chain_id([shot.doc_id for shot in self.shots])
+
+
+class Journal(Protocol):
+    """Where finished groups of an unfinished part survive a kill; see `synth.journal`."""
+
+    def find(self, key: str) -> WrittenGroup | None:
+        """The group over exactly these documents, if an earlier attempt at the part wrote it."""
+        ...
+
+    async def add(self, group: WrittenGroup) -> None:
+        """Keep a group."""
+        ...
+
+
+@dataclass(frozen=True)
+class Care:
+    """For a part during which workers died: one document after another, each announced."""
+
+    killers: Mapping[str, str]
+    """Documents not to be touched any more, and what they did."""
+    announce: Callable[[str], Awaitable[None]]
+    """Called with a document's id before anything is done with it."""
 
 
 class ChainRunner:
-    """Writes chains with one writer; all parts of a worker share it."""
+    """Writes chains with one writer; all parts of a worker share it and its slots."""
 
     def __init__(
-        self, writer: PairWriter, shots_per_chain: int, provenance: dict[str, str]
+        self,
+        writer: PairWriter,
+        shots_per_chain: int,
+        provenance: dict[str, str],
+        slots: ChainSlots,
     ) -> None:
-        """Take what writes the pairs, and what is kept beside each chain."""
-        self._writer, self._size = writer, shots_per_chain
+        """Take what writes the pairs, how many chains at once, and what is kept beside each."""
+        self._writer, self._size, self._slots = writer, shots_per_chain, slots
         self._provenance = provenance
 
     async def run(
-        self, documents: Sequence[Document], tally: Tally, on_document: Callable[[Tally], None]
+        self,
+        documents: Sequence[Document],
+        tally: Tally,
+        journal: Journal | None = None,
+        care: Care | None = None,
     ) -> ChainedPart:
         """Write all chains of one part's documents, in document order.
 
         Args:
             documents: documents of one source, in part order.
             tally: receives the counts.
-            on_document: called after each document, for progress.
+            journal: holds what an earlier attempt finished, and takes what this one does.
+            care: given where the part is suspected of ending workers.
+
+        Raises:
+            JobFailedError: there is no engine any more.
         """
-        groups = [
-            documents[start : start + self._size] for start in range(0, len(documents), self._size)
-        ]
-        results = await asyncio.gather(
-            *(self._run_group(group, tally, on_document) for group in groups)
-        )
+        starts = range(0, len(documents), self._size)
+        groups = [documents[start : start + self._size] for start in starts]
+        if care is not None:
+            written = [await self._run_group(group, tally, journal, care) for group in groups]
+        else:
+            written = await _all_or_first_error(
+                [self._run_group(group, tally, journal, None) for group in groups]
+            )
         part = ChainedPart()
-        for group, (shots, dropped) in zip(groups, results, strict=True):
-            part.chains += split_chains(group[0].source, shots, self._provenance)
-            part.dropped += dropped
+        for documents_of, group in zip(groups, written, strict=True):
+            provenance = dict(group.provenance)
+            part.chains += split_chains(documents_of[0].source, group.shots, provenance)
+            part.dropped += group.dropped
+            part.quarantined += group.quarantined
         return part
 
     async def _run_group(
-        self, group: Sequence[Document], tally: Tally, on_document: Callable[[Tally], None]
-    ) -> tuple[list[Shot], list[DroppedPair]]:
-        history: list[Turn] = []
-        shots: list[Shot] = []
-        dropped: list[DroppedPair] = []
-        for document in group:
+        self,
+        documents: Sequence[Document],
+        tally: Tally,
+        journal: Journal | None,
+        care: Care | None,
+    ) -> WrittenGroup:
+        key = chain_id([document.id for document in documents])
+        if journal is not None and (found := journal.find(key)) is not None:
+            tally.add_all("", found.counts)
+            return found
+        async with self._slots.taken():
+            own = tally.share()
+            group = WrittenGroup(counts=own.counts, provenance=self._provenance)
+            history: list[Turn] = []
+            for document in documents:
+                history = await self._run_document(document, history, group, own, care)
+        self._slots.note(own.counts)
+        if journal is not None:
+            await journal.add(group)
+        return group
+
+    async def _run_document(
+        self,
+        document: Document,
+        history: list[Turn],
+        group: WrittenGroup,
+        tally: Tally,
+        care: Care | None,
+    ) -> list[Turn]:
+        """Write about one document; return what the next one is written in sight of."""
+        try:
+            if care is not None:
+                await _approach(document, care)
             written = await self._writer.write(history, document, tally)
-            shots.append(Shot(document.id, document.text, written.pairs, written.provenance))
-            for pair, reason, style in written.dropped:
-                dropped.append(DroppedPair(document.id, reason, pair, style))
-                tally.add(f"pairs_dropped.{reason}")
-            if written.pairs:
-                history.append(Turn(document.text, written.task, written.pairs))
-            else:  # breaks the chain: the text stays raw, what follows starts afresh
-                history = []
-                tally.add("documents_without_pair")
-            tally.add("documents")
-            tally.add("pairs", len(written.pairs))
-            on_document(tally)
-        return shots, dropped
+        except RequestFailedError as error:
+            group.quarantined.append(QuarantinedDocument(document.id, str(error)))
+            tally.add("documents_quarantined")
+            written = Written(Task())
+        group.shots.append(Shot(document.id, document.text, written.pairs, written.provenance))
+        for pair, reason, style in written.dropped:
+            group.dropped.append(DroppedPair(document.id, reason, pair, style))
+            tally.add(f"pairs_dropped.{reason}")
+        tally.add("documents")
+        tally.add("pairs", len(written.pairs))
+        if not written.pairs:  # breaks the chain: the text stays raw, what follows starts afresh
+            tally.add("documents_without_pair")
+            return []
+        return [*history, Turn(document.text, written.task, written.pairs)]
+
+
+async def _all_or_first_error(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """Results in order; where one fails, the others are cancelled and its error is raised."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(each) for each in work]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in running]
+
+
+async def _approach(document: Document, care: Care) -> None:
+    if document.id in care.killers:
+        raise RequestFailedError(care.killers[document.id])
+    await care.announce(document.id)
 
 
 def split_chains(source: str, shots: Sequence[Shot], provenance: dict[str, str]) -> Iterator[Chain]:

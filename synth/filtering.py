@@ -76,7 +76,7 @@ def run_filter(
     ) as progress:
         committed = stage.committed()
         for part, commit in wanted.items():
-            num_pairs += job.restore(part) if part in committed else job.write(part)
+            num_pairs += job.restore(part) if part in committed else job.write(commit)
             num_done += commit.records_out
             progress.update(num_done, pairs=num_pairs)
     return stage.close(expected_parts=wanted.keys())
@@ -104,9 +104,10 @@ class _FilterJob:
                         self._seen.remember(pair, shot.doc_id)
         return num_pairs
 
-    def write(self, part: str) -> int:
+    def write(self, augmented: PartCommit) -> int:
         """Filter and commit one part; return the number of surviving pairs."""
-        chains = [decode_chain(line) for line in read_lines(f"{self._augmented}/{part}.jsonl.zst")]
+        part, shard = augmented.part, f"{self._augmented}/{augmented.shard}"
+        chains = [decode_chain(line) for line in read_lines(shard)]
         tally, written = Tally(), ChainedPart()
         for chain in chains:
             shots = [self._filter_shot(shot, written.dropped) for shot in chain.shots]

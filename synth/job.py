@@ -1,14 +1,15 @@
-"""The synthesis stage: Ray Data hands document parts to engines, which commit chain parts.
+"""The synthesis stage: a pool of Ray actors, each with an engine, commits chain parts.
 
     documents/sotu/part-00000042.* ──▶ SynthWorker (one engine) ──▶ augmented/sotu/part-00000042.*
+                                        ▲ parts      │ counts
+                                      JobBoard ◀─────┘       driver: pool, progress, manifest
 
-What a driver does is look which parts are committed and hand out the others; no text passes
-through it or the object store. Killed anywhere, the next start does the same.
+Ray Data keeps the pool: it starts actors where there is room, restarts those that die, and grows
+the pool up to its limit. Which of them writes which part the board decides. No text passes through
+the driver or the object store, and what is done is what is committed: killed anywhere, the next
+start looks at the names of the commits and goes on.
 """
 
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
@@ -16,24 +17,15 @@ from pipeline import storage
 from pipeline.cluster import explained_errors, ray_session
 from pipeline.errors import InputError
 from pipeline.pretrained import resolve_model
-from pipeline.progress import ProgressLog, StageProgress
-from pipeline.run_folder import METRICS_FILE
-from pipeline.stage import Manifest, StageFolder, open_stage, read_commits, read_manifest
+from pipeline.stage import Manifest, StageFolder, committed_names, open_stage, read_manifest
+from synth import journal
+from synth.board import JobBoard, find_todo
 from synth.config import SynthConfig
+from synth.following import follow
+from synth.pool import plan_pool, run_pool
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
 from synth.styles.library import load_library
-from synth.worker import ProgressBoard, SynthWorker, WorkerOrder
-
-_POLL_INTERVAL_S = 1.0
-
-
-@dataclass(frozen=True)
-class _Todo:
-    """Parts still to write, and the documents of all parts and of committed ones."""
-
-    parts: list[str]
-    num_documents: int
-    num_done: int
+from synth.worker import WorkerOrder
 
 
 def run_synth(
@@ -50,6 +42,8 @@ def run_synth(
     Raises:
         InputError: ingest is not complete, the model or its tokenizer cannot be had, or `folder`
             belongs to another config.
+        JobFailedError: a worker failed at something else.
+        StoppedError: SIGTERM or Ctrl-C asked for an end.
     """
     documents = read_manifest(documents_folder)
     stage = open_stage(
@@ -57,16 +51,17 @@ def run_synth(
     )
     if done := stage.finished():
         return done
-    todo = _find_todo(documents_folder, stage)
-    if todo.parts:
+    num_parts, todo = find_todo(documents_folder, folder)
+    if todo:
         # Before any worker starts: a wrong model name or protocol is the user's to mend, at once.
         if config.protocol != "rules":
             make_protocol(config, load_synthesizer_tokenizer(config))
-            if config.engine.kind != "fake":
+            if config.engine.kind == "vllm":
                 _check_context(config)
         with ray_session(log_folder), explained_errors("synth", log_folder):
-            _write_parts(config, documents_folder, stage, todo)
-    return stage.close(expected_parts=read_commits(documents_folder).keys())
+            _write_parts(config, documents_folder, stage, documents, num_parts)
+    storage.remove_tree(storage.join(folder, journal.FOLDER))
+    return stage.close(expected_parts=committed_names(documents_folder))
 
 
 def identity_fields(config: SynthConfig) -> dict[str, Any]:
@@ -99,31 +94,22 @@ def _check_context(config: SynthConfig) -> None:
         )
 
 
-def _find_todo(documents_folder: str, stage: StageFolder) -> _Todo:
-    committed = stage.committed()
-    wanted = {
-        part: commit.counts.get("convert", 0)
-        for part, commit in read_commits(documents_folder).items()
-    }
-    unknown = sorted(committed.keys() - wanted.keys())
-    if unknown:
-        raise InputError(
-            f"{stage.folder} holds part {unknown[0]}, which {documents_folder} does not have; "
-            f"remove {stage.folder}"
-        )
-    return _Todo(
-        parts=[part for part in wanted if part not in committed],
-        num_documents=sum(wanted.values()),
-        num_done=sum(wanted[part] for part in committed),
-    )
-
-
 def _write_parts(
-    config: SynthConfig, documents_folder: str, stage: StageFolder, todo: _Todo
+    config: SynthConfig,
+    documents_folder: str,
+    stage: StageFolder,
+    documents: Manifest,
+    num_parts: int,
 ) -> None:
     import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    board = ray.remote(ProgressBoard).options(num_cpus=0).remote()
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    board = (
+        ray.remote(JobBoard)
+        .options(num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1)
+        .remote(documents_folder, stage.folder)
+    )
     order = WorkerOrder(
         config=config.model_dump(),
         documents_folder=documents_folder,
@@ -132,65 +118,10 @@ def _write_parts(
         provenance=_provenance(config),
         board=board,
     )
-    workers = config.workers
-    results = (
-        ray.data.from_items(
-            [{"part": part} for part in todo.parts], override_num_blocks=len(todo.parts)
-        )
-        .map_batches(
-            SynthWorker,
-            fn_constructor_args=(order,),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(
-                min_size=workers.min,
-                max_size=workers.max,
-                max_tasks_in_flight_per_actor=workers.parts_in_flight,
-                max_concurrent_calls_per_actor=workers.parts_in_flight,
-            ),
-            num_cpus=workers.cpus,
-            num_gpus=workers.gpus,
-        )
-        .iter_rows()
-    )
-    if config.protocol != "rules":
-        print("synth   starting the engine (about half a minute on a CPU)", flush=True)
-    _follow(results, board, todo, ProgressLog(storage.join(stage.folder, METRICS_FILE)))
-
-
-def _follow(results: Iterator[Any], board: Any, todo: _Todo, log: ProgressLog) -> None:
-    """Drive the job to its end while another thread shows the board."""
-    finished = threading.Event()
-    with StageProgress("synth", "documents", todo.num_documents, todo.num_done, log) as progress:
-        watcher = threading.Thread(
-            target=_show_board, args=(board, progress, todo.num_done, finished), daemon=True
-        )
-        watcher.start()
-        try:
-            for _ in results:
-                pass
-        finally:
-            finished.set()
-            watcher.join()
-
-
-def _show_board(
-    board: Any, progress: StageProgress, num_done: int, finished: threading.Event
-) -> None:
-    import ray
-
-    is_last = False
-    while not is_last:
-        is_last = finished.wait(_POLL_INTERVAL_S)
-        try:
-            totals = ray.get(board.totals.remote(), timeout=_POLL_INTERVAL_S)
-        except ray.exceptions.RayError:
-            continue  # the job itself reports what went wrong
-        if documents := totals.get("documents", 0):
-            progress.update(
-                num_done + documents,
-                pairs=totals.get("pairs", 0),
-                output_tokens=totals.get("output_tokens", 0),
-            )
+    num_documents = documents.counts.get("convert", 0)
+    pool = plan_pool(config, num_documents / num_parts)
+    print(f"synth   {pool.describe(config)}", flush=True)
+    follow(run_pool(pool, order), board, stage.folder, num_documents, config.stop_grace_s)
 
 
 def _provenance(config: SynthConfig) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pipeline.errors import InputError
 from pipeline.pretrained import load_tokenizer
 from synth import chat, wire
 from synth.config import SynthConfig
+from synth.engines.protocol import Prompt
 from synth.language import detect_language
 from synth.pairs import ParsedPairs
 from synth.sentences import SENTENCE_END
@@ -34,16 +35,16 @@ class WireProtocol(Protocol):
         """What to ask about a text; drawn from the stream of its content id and attempt."""
         ...
 
-    def encode_prompt(self, history: Sequence[Turn], text: str, task: Task) -> list[int]:
-        """Token ids of the prompt for `text` after the turns of `history`."""
+    def encode_prompt(self, history: Sequence[Turn], text: str, task: Task) -> Prompt:
+        """The prompt for `text` after the turns of `history`."""
         ...
 
     def parse(self, output: str, task: Task) -> ParsedPairs:
         """Pairs in a reply."""
         ...
 
-    def encode_question(self, text: str, pair: Pair) -> list[int]:
-        """Token ids of a prompt that has a pair's question answered again."""
+    def encode_question(self, text: str, pair: Pair) -> Prompt:
+        """A prompt that has a pair's question answered again."""
         ...
 
     def parse_answer(self, output: str) -> str:
@@ -72,7 +73,7 @@ class TunedProtocol:
         del identity, text, attempt
         return Task()
 
-    def encode_prompt(self, history: Sequence[Turn], text: str, task: Task) -> list[int]:
+    def encode_prompt(self, history: Sequence[Turn], text: str, task: Task) -> Prompt:
         """Earlier examples, each closed by EOS, then the current context."""
         del task
         bos, eos = [self._tokenizer.bos_token_id], [self._tokenizer.eos_token_id]
@@ -80,17 +81,17 @@ class TunedProtocol:
         for turn in history:
             example = wire.format_context(turn.text) + wire.format_pairs(turn.pairs)
             ids += bos + self._encode(example) + eos
-        return ids + bos + self._encode(wire.format_context(text))
+        return Prompt(ids + bos + self._encode(wire.format_context(text)))
 
     def parse(self, output: str, task: Task) -> ParsedPairs:
         """Pairs in a reply."""
         del task
         return wire.parse_pairs(output)
 
-    def encode_question(self, text: str, pair: Pair) -> list[int]:
+    def encode_question(self, text: str, pair: Pair) -> Prompt:
         """The context and the question, up to where the answer begins."""
         prompt = wire.format_context(text) + wire.format_question(pair)
-        return [self._tokenizer.bos_token_id, *self._encode(prompt)]
+        return Prompt([self._tokenizer.bos_token_id, *self._encode(prompt)])
 
     def parse_answer(self, output: str) -> str:
         """What stands before the pair's end."""
@@ -128,22 +129,25 @@ class ChatProtocol:
         spans = choose_spans(text, style.pairs[1], stream) if style.answers == "spans" else ()
         return Task(name, style, detect_language(text), spans)
 
-    def encode_prompt(self, history: Sequence[Turn], text: str, task: Task) -> list[int]:
+    def encode_prompt(self, history: Sequence[Turn], text: str, task: Task) -> Prompt:
         """The conversation, earlier turns of the chain as earlier turns."""
-        return chat.encode_messages(self._tokenizer, chat.build_messages(history, text, task))
+        return self._encode(chat.build_messages(history, text, task))
 
     def parse(self, output: str, task: Task) -> ParsedPairs:
         """Pairs in a reply."""
         assert task.style is not None
         return parse_reply(output, task.style)
 
-    def encode_question(self, text: str, pair: Pair) -> list[int]:
+    def encode_question(self, text: str, pair: Pair) -> Prompt:
         """A conversation of one question."""
-        return chat.encode_messages(self._tokenizer, chat.build_question(text, pair))
+        return self._encode(chat.build_question(text, pair))
 
     def parse_answer(self, output: str) -> str:
         """The reply as it is."""
         return output.strip()
+
+    def _encode(self, messages: list[dict[str, str]]) -> Prompt:
+        return Prompt(chat.encode_messages(self._tokenizer, messages), tuple(messages))
 
 
 def load_synthesizer_tokenizer(config: SynthConfig) -> "PreTrainedTokenizerBase":
@@ -167,9 +171,9 @@ def make_protocol(config: SynthConfig, tokenizer: "PreTrainedTokenizerBase") -> 
 
 @dataclass(frozen=True)
 class FittedPrompt:
-    """Prompt token ids within budget, and what had to give: counts by event."""
+    """A prompt within budget, and what had to give: counts by event."""
 
-    token_ids: list[int]
+    prompt: Prompt
     events: Counter[str] = field(default_factory=Counter)
 
 
@@ -186,16 +190,16 @@ def fit_prompt(
     """
     events: Counter[str] = Counter()
     turns = list(history)
-    while len(ids := protocol.encode_prompt(turns, text, task)) > max_tokens and turns:
+    while len(prompt := protocol.encode_prompt(turns, text, task)) > max_tokens and turns:
         turns.pop(0)
         events["shots_left_out_of_prompt"] += 1
-    if len(ids) > max_tokens:
-        ids = _cut_to_fit(protocol, text, task, max_tokens)
+    if len(prompt) > max_tokens:
+        prompt = _cut_to_fit(protocol, text, task, max_tokens)
         events["texts_cut_in_prompt"] += 1
-    return FittedPrompt(ids, events)
+    return FittedPrompt(prompt, events)
 
 
-def _cut_to_fit(protocol: WireProtocol, text: str, task: Task, max_tokens: int) -> list[int]:
+def _cut_to_fit(protocol: WireProtocol, text: str, task: Task, max_tokens: int) -> Prompt:
     """Prompt of the longest beginning of `text` that fits, found by bisection over characters."""
     fits, too_long = 0, len(text)
     while too_long - fits > 1:
@@ -204,13 +208,13 @@ def _cut_to_fit(protocol: WireProtocol, text: str, task: Task, max_tokens: int) 
             fits = middle
         else:
             too_long = middle
-    ids = protocol.encode_prompt((), text[: _last_pause(text[:fits])], task)
-    if len(ids) > max_tokens:
+    prompt = protocol.encode_prompt((), text[: _last_pause(text[:fits])], task)
+    if len(prompt) > max_tokens:
         raise InputError(
-            f"the prompt without any text takes {len(ids)} tokens, the budget is {max_tokens}; "
+            f"the prompt without any text takes {len(prompt)} tokens, the budget is {max_tokens}; "
             f"raise synth.max_model_len or lower synth.max_new_tokens"
         )
-    return ids
+    return prompt
 
 
 def _last_pause(text: str) -> int:

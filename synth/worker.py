@@ -1,20 +1,38 @@
-"""The Ray actor that turns document parts into chain parts: one engine, several parts at once."""
+"""The Ray actor that turns document parts into chain parts: one engine, several parts at once.
 
-import time
+Ray Data gives an actor not parts but lanes: a lane takes part after part from the job's board until
+none is left. So parts of a worker that is gone go to whoever is there, and handing one out costs a
+millisecond, however many there are.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.contracts import Document, decode_document
+from pipeline.process import ProcessFamily
+from pipeline.progress import log_line
 from pipeline.shards import read_lines, write_shard
 from pipeline.stage import FileEntry, PartCommit, StageFolder, StageIdentity
-from synth.chains import ChainedPart, ChainRunner
+from synth.board import FinishedPart, Reply, WorkerReport
+from synth.chains import Care, ChainedPart, ChainRunner
 from synth.config import SynthConfig
-from synth.engines import Engine, make_engine
+from synth.engines.choosing import make_engine
+from synth.engines.protocol import EngineLimits
+from synth.engines.supervision import SupervisedEngine
+from synth.journal import PartJournal
+from synth.part_queue import Assignment
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
+from synth.slots import ChainSlots
 from synth.tally import Tally
 from synth.writing import ModelWriter, PairWriter, RuleWriter
 
-_REPORT_INTERVAL_S = 0.5
+_REPORT_INTERVAL_S = 1.0
+_ASK_AGAIN_S = 0.5
+_ONE_AT_A_TIME = EngineLimits(max_requests=1)
 
 
 @dataclass(frozen=True)
@@ -27,117 +45,155 @@ class WorkerOrder:
     identity: dict[str, Any]
     provenance: dict[str, str]
     board: Any
-    """Handle of the `ProgressBoard` actor."""
-
-
-class ProgressBoard:
-    """A small Ray actor that sums what the workers report."""
-
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self._by_part: dict[str, dict[str, int]] = {}
-
-    def report(self, part: str, counts: dict[str, int]) -> None:
-        """Replace the counts of one part."""
-        self._by_part[part] = counts
-
-    def totals(self) -> dict[str, int]:
-        """Counts summed over all parts."""
-        totals: dict[str, int] = {}
-        for counts in self._by_part.values():
-            for name, value in counts.items():
-                totals[name] = totals.get(name, 0) + value
-        return totals
+    """Handle of the `JobBoard` actor."""
 
 
 class SynthWorker:
-    """A Ray Data callable: a row names a part; the part is written and committed."""
+    """A Ray Data callable: a row is a lane, which writes and commits part after part."""
 
     def __init__(self, order: WorkerOrder) -> None:
         """Load tokenizer and engine."""
-        self._engine: Engine | None = None
-        self._order = order
+        import ray
+
+        self._order, self._name = order, uuid.uuid4().hex[:8]
         self._stage = StageFolder(order.stage_folder, StageIdentity(**order.identity))
-        config = SynthConfig.model_validate(order.config)
-        writer = self._make_writer(config)
-        provenance = order.provenance
+        self._config = SynthConfig.model_validate(order.config)
+        self._family: ProcessFamily | None = None
+        self._engine: SupervisedEngine | None = None
+        writer = self._make_writer()
+        provenance, limits = order.provenance, _ONE_AT_A_TIME
         if self._engine is not None:  # `auto` may come out differently on another node
             provenance = provenance | {"dtype": self._engine.dtype}
-        self._runner = ChainRunner(writer, config.shots_per_chain, provenance)
+            limits = self._engine.limits
+        self._runner = ChainRunner(
+            writer, self._config.shots_per_chain, provenance, ChainSlots(limits)
+        )
+        self._tallies: dict[str, Tally] = {}
+        self._pulse: asyncio.Task[None] | None = None
+        actor = ray.get_runtime_context().get_actor_id()
+        ray.get(order.board.register.remote(self._name, actor))
 
     async def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Write the parts of one batch (of size 1); returns their names and document counts."""
-        written = [await self._write_part(str(part)) for part in batch["part"]]
-        return {"part": [str(part) for part in batch["part"]], "documents": written}
+        """Run the lanes of one batch (of size 1); returns how many parts each committed."""
+        if self._pulse is None:
+            self._pulse = asyncio.get_running_loop().create_task(self._keep_reporting())
+        return {"parts": [await self._run_lane() for _ in batch["id"]]}
 
     def __del__(self) -> None:
-        """End the engine's process before the actor goes, so that a good run ends quietly."""
+        """End the engine's processes before the actor goes, so that a good run ends quietly."""
         if self._engine is not None:
             self._engine.shutdown()
+        if self._family is not None:
+            self._family.close()
 
-    def _make_writer(self, config: SynthConfig) -> PairWriter:
+    def _make_writer(self) -> PairWriter:
+        config = self._config
         if config.protocol == "rules":
             return RuleWriter(config)
         tokenizer = load_synthesizer_tokenizer(config)
         protocol = make_protocol(config, tokenizer)
-        self._engine = make_engine(config, tokenizer)
-        return ModelWriter(config, tokenizer, protocol, self._engine)
+        self._family = ProcessFamily()
+        self._engine = make_engine(config, tokenizer, self._family)
+        return ModelWriter(config, protocol, self._engine)
 
-    async def _write_part(self, part: str) -> int:
-        if self._stage.is_committed(part):  # Ray retried a task whose work was done
-            return 0
-        name = f"{part}.jsonl.zst"
-        documents = [
+    async def _run_lane(self) -> int:
+        num_parts = 0
+        reply: Reply = await self._order.board.take.remote(self._name)
+        while not reply.is_over:
+            if reply.assignment is None:  # others still write the last parts, and may fail
+                await asyncio.sleep(_ASK_AGAIN_S)
+                reply = await self._order.board.take.remote(self._name)
+                continue
+            finished = await self._write_part(reply.assignment)
+            num_parts += 1
+            reply = await self._order.board.finish.remote(self._name, finished)
+        return num_parts
+
+    async def _write_part(self, assignment: Assignment) -> FinishedPart:
+        part = assignment.part
+        if self._stage.is_committed(part):  # by a worker that was given up, or by another run
+            log_line(f"{part} is committed already")
+            return FinishedPart(part, {}, is_ours=False)
+        log_line(f"{part} begun")
+        journal = self._open_journal(part)
+        with self._tally_of(part) as tally:
+            documents = await asyncio.to_thread(self._read_documents, part)
+            written = await self._runner.run(
+                documents, tally, journal=journal, care=self._care_for(assignment)
+            )
+            commit = await asyncio.to_thread(self._save, part, documents, written, tally)
+        is_ours = await asyncio.to_thread(self._stage.commit_once, commit)
+        if journal is not None:
+            await asyncio.to_thread(journal.remove)
+        log_line(f"{part} {'committed' if is_ours else 'was committed by another worker'}")
+        return FinishedPart(part, commit.counts, is_ours)
+
+    def _open_journal(self, part: str) -> PartJournal | None:
+        if not self._config.journal:
+            return None
+        journal = PartJournal(self._stage.folder, part)
+        if len(journal):
+            log_line(f"{part}: {len(journal)} chains out of the journal")
+        return journal
+
+    def _read_documents(self, part: str) -> list[Document]:
+        return [
             document
-            for line in read_lines(f"{self._order.documents_folder}/{name}")
+            for line in read_lines(f"{self._order.documents_folder}/{part}.jsonl.zst")
             if (document := decode_document(line)).is_converted
         ]
-        tally = Tally()
-        reporter = _Reporter(self._order.board, part)
-        written = await self._runner.run(documents, tally, reporter)
-        reporter.send(tally)
-        self._commit(part, documents, written, tally)
-        return len(documents)
 
-    def _commit(
+    def _care_for(self, assignment: Assignment) -> Care | None:
+        if not assignment.is_careful:
+            return None
+
+        async def announce(document: str) -> None:
+            await self._order.board.announce.remote(self._name, document)
+
+        return Care(assignment.killers, announce)
+
+    def _save(
         self, part: str, documents: list[Document], written: ChainedPart, tally: Tally
-    ) -> None:
-        self._stage.commit(
-            PartCommit(
-                part=part,
-                files=write_chains(self._stage.folder, part, written),
-                records_in=len(documents),
-                records_out=sum(len(chain.shots) for chain in written.chains),
-                counts=dict(tally.counts),
-            )
+    ) -> PartCommit:
+        """Write the part's files, under names that no other attempt at it uses."""
+        files = write_chains(self._stage.folder, part, written, suffix=f"-{uuid.uuid4().hex[:8]}")
+        return PartCommit(
+            part=part,
+            files=files,
+            records_in=len(documents),
+            records_out=sum(len(chain.shots) for chain in written.chains),
+            counts=dict(tally.counts),
         )
 
+    @contextlib.contextmanager
+    def _tally_of(self, part: str) -> Iterator[Tally]:
+        """Counts of a part that is being written, which the reports show."""
+        tally = self._tallies[part] = Tally()
+        try:
+            yield tally
+        finally:
+            del self._tallies[part]
 
-def write_chains(folder: str, part: str, written: ChainedPart) -> list[FileEntry]:
-    """Write a part's chains, and beside them the pairs that were dropped."""
+    async def _keep_reporting(self) -> None:
+        while True:
+            counts = {part: dict(tally.counts) for part, tally in self._tallies.items()}
+            restarts = self._engine.num_restarts if self._engine is not None else 0
+            self._order.board.report.remote(self._name, WorkerReport(counts, restarts))
+            await asyncio.sleep(_REPORT_INTERVAL_S)
+
+
+def write_chains(folder: str, part: str, written: ChainedPart, suffix: str = "") -> list[FileEntry]:
+    """Write a part's chains, and beside them what was dropped and what was quarantined."""
     entries = []
     for name, records in (
-        (f"{part}.jsonl.zst", written.chains),
-        (f"dropped/{part}.jsonl.zst", written.dropped),
+        (f"{part}{suffix}.jsonl.zst", written.chains),
+        (f"dropped/{part}{suffix}.jsonl.zst", written.dropped),
+        (f"quarantined/{part}{suffix}.jsonl.zst", written.quarantined),
     ):
+        if records is written.quarantined and not records:
+            continue
         with write_shard(folder, name) as shard:
             for record in records:
                 shard.write(record)
         entries.append(shard.entry())
     return entries
-
-
-class _Reporter:
-    """Sends a part's counts to the board, at most twice a second."""
-
-    def __init__(self, board: Any, part: str) -> None:
-        self._board, self._part = board, part
-        self._last_s = 0.0
-
-    def __call__(self, tally: Tally) -> None:
-        if time.monotonic() - self._last_s >= _REPORT_INTERVAL_S:
-            self.send(tally)
-
-    def send(self, tally: Tally) -> None:
-        self._last_s = time.monotonic()
-        self._board.report.remote(self._part, dict(tally.counts))

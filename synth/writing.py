@@ -8,11 +8,11 @@ plan a task ─▶ fit the prompt ─▶ engine ─▶ parse ─▶ checks ─�
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pipeline.contracts import Document, Pair
 from synth.config import SynthConfig
-from synth.engines import Engine, Generation
+from synth.engines.protocol import Engine, Prompt
 from synth.pairs import ParsedPairs
 from synth.protocols import WireProtocol, fit_prompt
 from synth.quality.agreement import answers_agree
@@ -20,9 +20,6 @@ from synth.quality.checks import Checked, PairChecker, broken_off, sort_pairs
 from synth.rules.mining import mine_tasks
 from synth.tally import Tally
 from synth.tasks import Task, Turn
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,11 @@ class ModelWriter:
     def __init__(
         self,
         config: SynthConfig,
-        tokenizer: "PreTrainedTokenizerBase",
         protocol: WireProtocol,
         engine: Engine,
     ) -> None:
         """Bind an engine to its protocol."""
-        self._config, self._tokenizer = config, tokenizer
-        self._protocol, self._engine = protocol, engine
+        self._config, self._protocol, self._engine = config, protocol, engine
         self._checker = PairChecker(config.checks)
         self._prompt_budget = config.max_model_len - config.max_new_tokens
 
@@ -79,12 +74,13 @@ class ModelWriter:
         return Written(task, (), tuple(dropped))
 
     async def _ask(self, history: Sequence[Turn], text: str, task: Task, tally: Tally) -> Checked:
-        prompt = await asyncio.to_thread(
+        # In a thread, so that the loop stays free to feed the engine; tokenizers let go of the GIL.
+        fitted = await asyncio.to_thread(
             fit_prompt, self._protocol, history, text, task, self._prompt_budget
         )
-        tally.add_all("prompts", prompt.events)
+        tally.add_all("prompts", fitted.events)
         schema = task.schema() if self._config.constrained else None
-        reply = await self._generate(prompt.token_ids, tally, schema)
+        reply = await self._generate(fitted.prompt, tally, schema)
         parsed = self._protocol.parse(reply, task)
         tally.add_all("fragments_dropped", parsed.dropped)
         checked = await asyncio.to_thread(_check, self._checker, text, parsed, task)
@@ -102,20 +98,22 @@ class ModelWriter:
         return Checked(again.kept, checked.dropped + again.dropped)
 
     async def _second_verdict(self, text: str, pair: Pair, tally: Tally) -> str:
-        ids = self._protocol.encode_question(text, pair)
-        if len(ids) > self._prompt_budget:
+        prompt = self._protocol.encode_question(text, pair)
+        if len(prompt) > self._prompt_budget:
             tally.add("round_trips_too_long")
             return ""
-        answer = self._protocol.parse_answer(await self._generate(ids, tally))
+        answer = self._protocol.parse_answer(await self._generate(prompt, tally))
         return answers_agree(pair, answer, self._config.checks.round_trip.min_f1)
 
     async def _generate(
-        self, token_ids: list[int], tally: Tally, schema: dict[str, object] | None = None
+        self, prompt: Prompt, tally: Tally, schema: dict[str, object] | None = None
     ) -> str:
-        reply: Generation = await self._engine.generate(token_ids, schema)
-        tally.add("prompt_tokens", len(token_ids))
-        tally.add("output_tokens", len(reply.token_ids))
-        return str(self._tokenizer.decode(reply.token_ids, skip_special_tokens=True))
+        reply = await self._engine.generate(prompt, schema)
+        tally.add("requests")
+        tally.add("prompt_tokens", len(prompt))
+        tally.add("cached_tokens", reply.num_cached_tokens)
+        tally.add("output_tokens", reply.num_tokens)
+        return reply.text
 
 
 class RuleWriter:
@@ -129,7 +127,7 @@ class RuleWriter:
     async def write(self, history: Sequence[Turn], document: Document, tally: Tally) -> Written:
         """Mine one text."""
         del history
-        mined = mine_tasks(document.text, document.id, self._rules)
+        mined = await asyncio.to_thread(mine_tasks, document.text, document.id, self._rules)
         for task, _ in mined:
             tally.add(f"mined.{task}")
         parsed = ParsedPairs([pair for _, pair in mined])

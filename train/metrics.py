@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipeline import storage
+
 
 class MetricsLog:
     """Appends steps to a file; after a resume it begins where the checkpoint stands."""
@@ -26,9 +28,9 @@ class MetricsLog:
 
 def read_metrics(path: str) -> list[dict[str, Any]]:
     """All steps of a metrics file; empty if there is none. A line cut off by a kill is left out."""
-    if not Path(path).exists():
+    if not storage.exists(path):
         return []
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    lines = storage.read_bytes(path).decode().split("\n")
     return [json.loads(line) for line in lines[:-1] if line]
 
 

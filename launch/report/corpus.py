@@ -64,7 +64,7 @@ def gather_corpus(stages: Mapping[str, StageFigures], max_documents: int) -> Cor
         return None
     reader = _ChainReader()
     for part, quota in quotas.items():
-        reader.read(storage.join(stage.folder, f"{part}.jsonl.zst"), part, quota)
+        reader.read(storage.join(stage.folder, stage.parts[part].shard), part, quota)
     dropped = {
         name: gather_dropped_pairs(stages[name], reader.ids_by_part) for name in ("synth", "filter")
     }

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,12 @@ def gather_dropped_records(ingest: StageFigures, max_records: int) -> DroppedExa
     return examples
 
 
+def _dropped_lines(stage: StageFigures, part: str) -> Iterator[bytes]:
+    if part in stage.parts:
+        for name in stage.parts[part].files_below("dropped"):
+            yield from read_lines(storage.join(stage.folder, name))
+
+
 def gather_dropped_pairs(
     stage: StageFigures, document_ids: Mapping[str, Set[str]]
 ) -> DroppedExamples:
@@ -64,8 +70,7 @@ def gather_dropped_pairs(
     """
     examples = DroppedExamples()
     for part, ids in document_ids.items():
-        uri = storage.join(stage.folder, f"dropped/{part}.jsonl.zst")
-        for line in read_lines(uri) if part in stage.parts else ():
+        for line in _dropped_lines(stage, part):
             record: dict[str, Any] = orjson.loads(line)
             if record["doc_id"] not in ids:
                 break  # both shards follow the order of the documents

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import WORDS
+from tests.tokenizers import WORDS
 
 ROOT = Path(__file__).parents[2]
 IPT = [str(Path(sys.executable).with_name("ipt"))]
@@ -35,11 +35,11 @@ def small_run(tmp_path: Path, tokenizer_folder: Path) -> Callable[[str], Path]:
     return lambda name: write_config(tmp_path, name, tokenizer_folder)
 
 
-def write_corpus(path: Path) -> None:
-    """60 texts and a line that is none."""
+def write_corpus(path: Path, num_texts: int = 60) -> None:
+    """Made-up texts and a line that is none."""
     choice = random.Random(0)
     with path.open("w") as file:
-        for number in range(60):
+        for number in range(num_texts):
             text = " ".join(choice.choices(WORDS, k=choice.randint(5, 60)))
             file.write(json.dumps({"id": number, "text": f"{number} {text}."}) + "\n")
         file.write("{broken\n")
@@ -69,7 +69,7 @@ max_new_tokens = 64
 max_model_len = 1024
 [synth.engine]
 kind = "fake"
-fake_delay_s = 0.3
+fake.delay_s = 0.3
 [synth.workers]
 parts_in_flight = 2
 [pack]

@@ -103,7 +103,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> 
     write_corpus(folder / "corpus.jsonl")
     config = write_config(folder, "run", tokenizer_folder)
     for stage in ("ingest", "synth", "filter", "pack"):
-        run_ipt(stage, str(config), "synth.engine.fake_delay_s=0")
+        run_ipt(stage, str(config), "synth.engine.fake.delay_s=0")
     return folder
 
 
@@ -112,7 +112,7 @@ def packed_run(packed: Path, tmp_path: Path) -> tuple[Path, list[str]]:
     """A copy of that run for one test, and the arguments of `ipt` that lead to it."""
     run = tmp_path / "run"
     shutil.copytree(packed / "run", run)
-    return run, [str(packed / "run.toml"), f"run.dir={run}", "synth.engine.fake_delay_s=0"]
+    return run, [str(packed / "run.toml"), f"run.dir={run}", "synth.engine.fake.delay_s=0"]
 
 
 MANY_STEPS = ("train.num_steps=40", "train.checkpoint_every=1000")

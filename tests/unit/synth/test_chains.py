@@ -7,11 +7,11 @@ import pytest
 from pipeline.contracts import Document, Pair, Shot, document_id
 from synth.chains import ChainRunner, split_chains
 from synth.config import SynthConfig
-from synth.engines import FakeEngine, Generation
+from synth.engines.protocol import EngineLimits, Generation
 from synth.protocols import TunedProtocol
 from synth.quality.config import ChecksConfig
+from synth.slots import ChainSlots
 from synth.tally import Tally
-from synth.tasks import Task
 from synth.wire import format_pairs
 from synth.writing import ModelWriter
 
@@ -30,14 +30,13 @@ class ScriptedEngine:
         self.tokenizer = tokenizer
         self.prompts: list[str] = []
 
-    async def generate(self, token_ids: list[int], schema=None) -> Generation:
-        prompt = self.tokenizer.decode(token_ids)
+    async def generate(self, asked, schema=None) -> Generation:
+        prompt = self.tokenizer.decode(asked.token_ids)
         self.prompts.append(prompt)
         text = prompt.rpartition("<CON> ")[2].partition(" </CON>")[0]
         await asyncio.sleep(0.001 * len(text))
         pairs = [] if "barren" in text else [Pair(f"About {text}?", text)]
-        ids = self.tokenizer(format_pairs(pairs), add_special_tokens=False)
-        return Generation(ids["input_ids"], is_finished=True)
+        return Generation(format_pairs(pairs), num_tokens=len(pairs))
 
     def shutdown(self) -> None:
         pass
@@ -49,9 +48,10 @@ def run(tokenizer, texts: list[str], shots_per_chain: int):
     engine = ScriptedEngine(tokenizer)
     documents = [Document(document_id("s", text), "s", text) for text in texts]
     tally = Tally()
-    writer = ModelWriter(config, tokenizer, protocol, engine)
-    runner = ChainRunner(writer, shots_per_chain, {"synthesizer": "scripted"})
-    part = asyncio.run(runner.run(documents, tally, lambda _: None))
+    writer = ModelWriter(config, protocol, engine)
+    slots = ChainSlots(EngineLimits(max_requests=8))
+    runner = ChainRunner(writer, shots_per_chain, {"synthesizer": "scripted"}, slots)
+    part = asyncio.run(runner.run(documents, tally))
     return part.chains, tally, engine
 
 
@@ -86,14 +86,6 @@ def test_groups_do_not_wait_for_each_other(tokenizer) -> None:
     _, _, engine = run(tokenizer, ["slow " * 40, "x", "quick", "y"], 2)
     finished_order = [prompt.rpartition("<CON> ")[2] for prompt in engine.prompts]
     assert finished_order.index("y </CON>\n\n") < finished_order.index("x </CON>\n\n")
-
-
-def test_the_fake_engine_is_deterministic(tokenizer) -> None:
-    protocol = TunedProtocol(tokenizer)
-    engine = FakeEngine(SynthConfig(model="m"), tokenizer)
-    ids = protocol.encode_prompt((), "war and peace of nations", Task())
-    first, second = (asyncio.run(engine.generate(ids)) for _ in range(2))
-    assert first == second
 
 
 def test_a_chain_is_split_where_a_shot_has_no_pairs() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from synth.engines import choose_dtype
+from synth.engines.vllm_engine import choose_dtype
 
 
 @pytest.mark.parametrize(

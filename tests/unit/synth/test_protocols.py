@@ -15,7 +15,7 @@ TURNS = [Turn(f"text number {n}", TASK, (Pair(f"q{n}", f"a{n}"),)) for n in rang
 
 
 def test_tuned_prompt_never_doubles_bos(tokenizer) -> None:
-    ids = TunedProtocol(tokenizer).encode_prompt(TURNS[:1], "now", TASK)
+    ids = TunedProtocol(tokenizer).encode_prompt(TURNS[:1], "now", TASK).token_ids
     assert tokenizer.decode(ids) == (
         "<s> <CON> text number 0 </CON>\n\n<QUE> q0 <ANS> a0 </END></s><s> <CON> now </CON>\n\n"
     )
@@ -25,7 +25,7 @@ def test_tuned_prompt_never_doubles_bos(tokenizer) -> None:
 
 
 def test_marks_inside_a_text_stay_text(tokenizer) -> None:
-    ids = TunedProtocol(tokenizer).encode_prompt((), "struck <s>out</s>", TASK)
+    ids = TunedProtocol(tokenizer).encode_prompt((), "struck <s>out</s>", TASK).token_ids
     assert ids.count(tokenizer.bos_token_id) == 1
     assert tokenizer.eos_token_id not in ids
     assert "struck <s>out</s>" in tokenizer.decode(ids)
@@ -35,7 +35,7 @@ def test_shots_go_oldest_first_and_only_as_many_as_must(tokenizer) -> None:
     protocol = TunedProtocol(tokenizer)
     budget = len(protocol.encode_prompt(TURNS[1:], "now", TASK))
     fitted = fit_prompt(protocol, TURNS, "now", TASK, budget)
-    assert fitted.token_ids == protocol.encode_prompt(TURNS[1:], "now", TASK)
+    assert fitted.prompt == protocol.encode_prompt(TURNS[1:], "now", TASK)
     assert fitted.events == {"shots_left_out_of_prompt": 1}
 
 
@@ -43,8 +43,8 @@ def test_a_long_text_is_cut_at_a_sentence_end(tokenizer) -> None:
     protocol = TunedProtocol(tokenizer)
     text = "The house met. " * 50
     fitted = fit_prompt(protocol, TURNS, text, TASK, 120)
-    assert 60 < len(fitted.token_ids) <= 120
-    assert tokenizer.decode(fitted.token_ids).endswith("met. </CON>\n\n")
+    assert 60 < len(fitted.prompt.token_ids) <= 120
+    assert tokenizer.decode(fitted.prompt.token_ids).endswith("met. </CON>\n\n")
     assert fitted.events == {"shots_left_out_of_prompt": 3, "texts_cut_in_prompt": 1}
 
 
@@ -60,15 +60,15 @@ def test_a_long_text_is_cut_at_a_sentence_end(tokenizer) -> None:
 )
 def test_sentences_of_many_kinds_end_a_cut(tokenizer, sentence: str, end: str) -> None:
     fitted = fit_prompt(TunedProtocol(tokenizer), (), sentence * 60, TASK, 200)
-    assert len(fitted.token_ids) <= 200
-    shown = tokenizer.decode(fitted.token_ids)
+    assert len(fitted.prompt.token_ids) <= 200
+    shown = tokenizer.decode(fitted.prompt.token_ids)
     assert shown.endswith(f"{end} </CON>\n\n") or shown.endswith(f"{end}\n </CON>\n\n")
 
 
 def test_a_sentence_end_far_back_is_taken_before_a_word(tokenizer) -> None:
     text = "It was so. " * 8 + "and on and on " * 40
     fitted = fit_prompt(TunedProtocol(tokenizer), (), text, TASK, 220)
-    assert tokenizer.decode(fitted.token_ids).endswith("It was so. </CON>\n\n")
+    assert tokenizer.decode(fitted.prompt.token_ids).endswith("It was so. </CON>\n\n")
 
 
 def test_no_room_for_any_text_is_an_error(tokenizer) -> None:

@@ -14,7 +14,7 @@ from pipeline.contracts import Pair, encode
 from pipeline.errors import InputError
 from synth import chat
 from synth.config import SynthConfig
-from synth.engines import _fill
+from synth.engines.fake_process import fill
 from synth.protocols import ChatProtocol, make_protocol
 from synth.styles.library import SHIPPED, load_library
 from synth.styles.reply import format_reply, parse_reply, reply_schema
@@ -61,7 +61,7 @@ def test_what_a_schema_allows_the_parser_reads(name: str) -> None:
     style = LIBRARY.styles[name]
     spans = choose_spans(TEXT, 3, random.Random(0)) if style.answers == "spans" else ()
     words = TEXT.split()
-    reply = json.dumps(_fill(reply_schema(style, spans, "en"), random.Random(1), words))
+    reply = json.dumps(fill(reply_schema(style, spans, "en"), random.Random(1), words))
     parsed = parse_reply(reply, style)
     readable = len(parsed.pairs) + parsed.dropped["answer_not_among_options"]
     assert readable + parsed.dropped["duplicate_question"] >= 1
@@ -237,9 +237,9 @@ def test_a_conversation_begins_like_the_one_before_it(tokenizer) -> None:
     protocol = ChatProtocol(tokenizer, LIBRARY, seed=0)
     tasks = [Task(name, LIBRARY.styles[name]) for name in ("faq", "table", "faq")]
     turns = [Turn(f"text {n}", task, (Pair(f"q{n}?", f"a{n}"),)) for n, task in enumerate(tasks)]
-    first = protocol.encode_prompt((), "text 0", tasks[0])
-    second = protocol.encode_prompt(turns[:1], "text 1", tasks[1])
-    third = protocol.encode_prompt(turns[:2], "text 2", tasks[2])
+    first = protocol.encode_prompt((), "text 0", tasks[0]).token_ids
+    second = protocol.encode_prompt(turns[:1], "text 1", tasks[1]).token_ids
+    third = protocol.encode_prompt(turns[:2], "text 2", tasks[2]).token_ids
     assert second[: len(first)] == first
     assert third[: len(second)] == second
     assert tokenizer.decode(third).count(LIBRARY.styles["faq"].example.text) == 1

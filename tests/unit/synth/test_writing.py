@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.contracts import Document, document_id
 from synth.config import SynthConfig
-from synth.engines import Generation
+from synth.engines.protocol import Generation
 from synth.protocols import make_protocol
 from synth.tally import Tally
 from synth.writing import ModelWriter, RuleWriter, Written
@@ -30,11 +30,11 @@ class Replies:
         self.prompts: list[str] = []
         self.schemas: list[dict | None] = []
 
-    async def generate(self, token_ids, schema=None) -> Generation:
-        self.prompts.append(self.tokenizer.decode(token_ids))
+    async def generate(self, prompt, schema=None) -> Generation:
+        self.prompts.append(self.tokenizer.decode(prompt.token_ids))
         self.schemas.append(schema)
         text = self.reply(self.prompts[-1], len(self.prompts) - 1)
-        return Generation(self.tokenizer(text, add_special_tokens=False)["input_ids"], True)
+        return Generation(text, num_tokens=len(text.split()))
 
     def shutdown(self) -> None:
         pass
@@ -49,7 +49,7 @@ def write(tokenizer, reply, **settings) -> tuple[Written, Tally, Replies]:
         {"model": "m", "protocol": "chat", "styles": {"faq": 1}, "temperature": 0.7, **settings}
     )
     engine = Replies(tokenizer, reply)
-    writer = ModelWriter(config, tokenizer, make_protocol(config, tokenizer), engine)
+    writer = ModelWriter(config, make_protocol(config, tokenizer), engine)
     tally = Tally()
     return asyncio.run(writer.write((), DOCUMENT, tally)), tally, engine
 
@@ -94,7 +94,7 @@ def test_unconstrained_replies_are_read_as_they_come(tokenizer) -> None:
 def test_a_style_that_needs_answers_is_not_asked_of_a_text_without_any(tokenizer) -> None:
     config = SynthConfig(model="m", protocol="chat", styles={"answer_first": 1})
     engine = Replies(tokenizer, lambda *_: "")
-    writer = ModelWriter(config, tokenizer, make_protocol(config, tokenizer), engine)
+    writer = ModelWriter(config, make_protocol(config, tokenizer), engine)
     tally = Tally()
     written = asyncio.run(writer.write((), Document("d", "s", "Oh."), tally))
     assert written.pairs == ()

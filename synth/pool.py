@@ -1,0 +1,135 @@
+"""The actor pool: how many workers on what, and the Ray Data job that keeps them."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import InputError
+from synth.config import SynthConfig
+from synth.slots import chains_at_once
+from synth.worker import SynthWorker, WorkerOrder
+
+_MAX_PARTS_IN_FLIGHT = 64
+_TOLERATED_FAILED_STARTS = 3
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Size of the pool, and what each of its actors takes."""
+
+    min_workers: int
+    max_workers: int
+    parts_in_flight: int
+    gpus: float
+    ray_options: dict[str, Any]
+
+    def describe(self, config: SynthConfig) -> str:
+        """One line for the user, before the wait for the engines."""
+        size = f"{self.min_workers}"
+        if self.max_workers > self.min_workers:
+            size += f" to {self.max_workers}"
+        where = f"{self.gpus:g} GPUs" if self.gpus else "CPU"
+        if config.protocol == "rules":
+            return f"{size} workers on {where}, {self.parts_in_flight} parts each at a time"
+        wait = ", which takes half a minute and more" if config.engine.kind == "vllm" else ""
+        return f"starting engines: {size} workers on {where}{wait}"
+
+
+def plan_pool(config: SynthConfig, documents_per_part: float) -> Pool:
+    """Fill in from the cluster what the config leaves out.
+
+    Raises:
+        InputError: no node of the cluster could ever hold a worker.
+    """
+    import ray
+
+    workers = config.workers
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = _gpus_of_a_worker(config, nodes)
+    wanted = {"CPU": workers.cpus, "GPU": gpus, **workers.resources}
+    if workers.accelerator_type:
+        wanted[f"accelerator_type:{workers.accelerator_type}"] = 0.001
+    room = [_workers_that_fit(node, wanted) for node in nodes]
+    if not any(room):
+        raise InputError(
+            f"synth.workers: no node of the cluster has {_listed(wanted)} for a worker; the nodes "
+            f"have {'; '.join(map(_listed, nodes))}"
+        )
+    if workers.max is not None:
+        largest = workers.max
+    elif gpus or config.protocol == "rules":
+        largest = sum(room)
+    else:  # an engine on CPUs, or a client of a server: one of it fills a node
+        largest = sum(map(bool, room))
+    largest = max(largest, workers.min)
+    options: dict[str, Any] = {"num_cpus": workers.cpus, "num_gpus": gpus}
+    if workers.accelerator_type:
+        options["accelerator_type"] = workers.accelerator_type
+    if workers.resources:
+        options["resources"] = workers.resources
+    in_flight = workers.parts_in_flight or _parts_to_fill_an_engine(config, documents_per_part)
+    return Pool(workers.min, largest, in_flight, gpus, options)
+
+
+def run_pool(pool: Pool, order: WorkerOrder) -> Iterator[Any]:
+    """Start the Ray Data job; the iterator ends when all lanes have."""
+    import ray
+
+    context = ray.data.DataContext.get_current()
+    # A bad node is no reason to end the work of all others; what always fails still ends it.
+    context.max_consecutive_actor_init_deaths = _TOLERATED_FAILED_STARTS
+    num_lanes = pool.max_workers * pool.parts_in_flight
+    lanes = ray.data.range(num_lanes, override_num_blocks=num_lanes)
+    return iter(
+        lanes.map_batches(
+            SynthWorker,
+            fn_constructor_args=(order,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(
+                min_size=pool.min_workers,
+                max_size=pool.max_workers,
+                initial_size=pool.max_workers,
+                max_tasks_in_flight_per_actor=pool.parts_in_flight,
+                max_concurrent_calls_per_actor=pool.parts_in_flight,
+            ),
+            **pool.ray_options,
+        ).iter_rows()
+    )
+
+
+def _gpus_of_a_worker(config: SynthConfig, nodes: list[dict[str, float]]) -> float:
+    if config.workers.gpus is not None:
+        gpus, num_accelerators = config.workers.gpus, config.engine.num_accelerators
+        if num_accelerators > 1 and 0 < gpus < num_accelerators:
+            raise InputError(
+                f"synth.workers.gpus ({gpus:g}) must be at least {config.engine.num_accelerators}, "
+                f"which synth.engine's tensor_parallel_size x pipeline_parallel_size takes"
+            )
+        return gpus
+    needs_none = config.protocol == "rules" or config.engine.kind != "vllm"
+    if needs_none or not any(node.get("GPU") for node in nodes):
+        return 0.0
+    return float(config.engine.num_accelerators)
+
+
+def _workers_that_fit(node: dict[str, float], wanted: dict[str, float]) -> int:
+    return min(math.floor(node.get(name, 0) / amount) for name, amount in wanted.items() if amount)
+
+
+def _parts_to_fill_an_engine(config: SynthConfig, documents_per_part: float) -> int:
+    """Parts whose chains together fill the engine, and one more for when a part runs out."""
+    if config.protocol == "rules":
+        return 1
+    chains_per_part = max(1.0, documents_per_part / config.shots_per_chain)
+    filling = math.ceil(chains_at_once(config.engine.max_num_seqs) / chains_per_part)
+    return min(filling + 1, _MAX_PARTS_IN_FLIGHT)
+
+
+def _listed(resources: dict[str, float]) -> str:
+    shown = {
+        name: amount
+        for name, amount in resources.items()
+        if amount and not name.startswith(("node:", "memory", "object_store_memory"))
+    }
+    return ", ".join(f"{name} {amount:g}" for name, amount in shown.items()) or "nothing"

@@ -1,0 +1,267 @@
+"""Random kills over a synthesis job, and the proof that it made no difference.
+
+    python -m tests.faults --kills 50
+
+A three-node Ray cluster on this machine runs `ipt synth` with the fake engine. Every few seconds a
+process is picked and killed with SIGKILL: an engine, a Ray worker, the driver (which is started
+again) or a whole raylet (whose node is replaced). Then the job may finish, and what it wrote is
+compared with what went in. Ends in one line; exit code 1 unless nothing was lost, nothing written
+twice, and no more parts were begun again than were in flight when something was killed.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.contracts import decode_chain, decode_document
+from pipeline.shards import read_lines
+from pipeline.stage import read_commits, read_manifest
+
+DRILL = "IPT_DRILL"
+TARGETS = ("engine", "worker", "driver", "raylet")
+_SIGNS = {"engine": "synth.engines.fake_process", "worker": "MapWorker(MapBatches(SynthWorker"}
+_LOG_LINE = re.compile(r"^\S+ (\S+/part-\d+) (begun|committed|was committed)")
+
+
+@dataclass
+class Audit:
+    """What a job's shards hold, against what went in."""
+
+    documents: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    quarantined: int = 0
+
+
+def audit(run: Path) -> Audit:
+    """Compare the documents of a complete synthesis with the shots that its sidecars name."""
+    read_manifest(str(run / "augmented"))
+    result = Audit()
+    written = read_commits(str(run / "augmented"))
+    for part, commit in read_commits(str(run / "documents")).items():
+        lines = read_lines(str(run / "documents" / commit.shard))
+        wanted = Counter(doc.id for doc in map(decode_document, lines) if doc.is_converted)
+        lines = read_lines(str(run / "augmented" / written[part].shard))
+        found = Counter(shot.doc_id for line in lines for shot in decode_chain(line).shots)
+        result.documents += wanted.total()
+        result.lost += (wanted - found).total()
+        result.duplicated += (found - wanted).total()
+        result.quarantined += written[part].counts.get("documents_quarantined", 0)
+    return result
+
+
+def marked_processes(mark: str, sign: str) -> list[int]:
+    """Processes of this drill whose command line holds `sign`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if f"{DRILL}={mark}".encode() in environment and sign in command:
+                found.append(int(folder.name))
+    return sorted(found)
+
+
+@dataclass
+class Drill:
+    """One job under fire."""
+
+    config: Path
+    run: Path
+    seed: int
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    killed: Counter[str] = field(default_factory=Counter)
+    at_risk: int = 0
+    """Parts in flight in what was killed, summed over all kills."""
+    driver: subprocess.Popen[str] | None = None
+    cluster: Any = None
+    nodes: list[Any] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def under_way(self, num_nodes: int = 2) -> Iterator[None]:
+        """A cluster of a head without slots for workers and `num_nodes` nodes with one each."""
+        from ray.cluster_utils import Cluster
+
+        os.environ[DRILL] = self.mark
+        self.cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+        )
+        try:
+            self.nodes = [self.cluster.add_node(num_cpus=1) for _ in range(num_nodes)]
+            yield
+        finally:
+            if self.driver is not None:
+                self.driver.kill()
+                self.driver.wait()
+            self.cluster.shutdown()
+            del os.environ[DRILL]
+
+    def start_driver(self) -> None:
+        """Start `ipt synth` on the cluster."""
+        ipt = str(Path(sys.executable).with_name("ipt"))
+        self.driver = subprocess.Popen(
+            [ipt, "synth", str(self.config)],
+            env=dict(os.environ, RAY_ADDRESS=self.cluster.address),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def kill(self, target: str) -> bool:
+        """Kill one process; False if none of that kind is there."""
+        if target == "driver":
+            assert self.driver is not None
+            self.driver.kill()
+            self.driver.wait()
+            self.at_risk += sum(len(parts) for parts in self.in_flight().values())
+            self.start_driver()
+        elif target == "raylet":
+            victim = self.nodes.pop(0)
+            self.cluster.remove_node(victim, allow_graceful=False)
+            self.at_risk += max(map(len, self.in_flight().values()), default=0)
+            self.nodes.append(self.cluster.add_node(num_cpus=1))
+        else:
+            found = marked_processes(self.mark, _SIGNS[target])
+            if not found:
+                return False
+            victim = random.Random(f"{self.seed}:{self.killed.total()}").choice(found)
+            os.kill(victim, signal.SIGKILL)
+            if target == "worker":
+                self.at_risk += len(self.in_flight().get(victim, ()))
+        self.killed[target] += 1
+        return True
+
+    def logs(self) -> Path:
+        """Where Ray's workers write."""
+        return Path(self.cluster.head_node.get_logs_dir_path())
+
+    def in_flight(self) -> dict[int, set[str]]:
+        """Parts begun and not committed, by process id of the worker, from the workers' logs."""
+        held: dict[int, set[str]] = {}
+        for path in self.logs().glob("worker-*.out"):
+            parts = held.setdefault(int(path.stem.rpartition("-")[2]), set())
+            for part, event in self._events(path):
+                (parts.add if event == "begun" else parts.discard)(part)
+        return held
+
+    def num_begun(self) -> Counter[str]:
+        """How often each part was begun."""
+        begun: Counter[str] = Counter()
+        for path in self.logs().glob("worker-*.out"):
+            begun.update(part for part, event in self._events(path) if event == "begun")
+        return begun
+
+    def _events(self, path: Path) -> Iterator[tuple[str, str]]:
+        for line in path.read_text(errors="replace").splitlines():
+            if found := _LOG_LINE.match(line):
+                yield found[1], found[2]
+
+
+def finish(drill: Drill, timeout_s: float) -> tuple[int, str]:
+    """Wait for the driver to end; returns its exit code and what it printed."""
+    assert drill.driver is not None
+    output, _ = drill.driver.communicate(timeout=timeout_s)
+    return drill.driver.returncode, output
+
+
+def prepare(folder: Path, num_documents: int, delay_s: float) -> Path:
+    """A run whose corpus is ingested; returns its config."""
+    from tests.integration.conftest import run_ipt, write_config, write_corpus
+    from tests.tokenizers import save_tokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_corpus(folder / "corpus.jsonl", num_documents)
+    config = write_config(folder, "run", save_tokenizer(folder / "tokenizer"))
+    text = config.read_text().replace("convert_fraction = 0.5", "convert_fraction = 1.0")
+    config.write_text(text.replace("fake.delay_s = 0.3", f"fake.delay_s = {delay_s}"))
+    run_ipt("ingest", str(config))
+    return config
+
+
+def main() -> int:
+    """Run the drill."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--documents", type=int, default=0, help="0: so many that the kills fit in")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=TARGETS)
+    options = parser.parse_args()
+    choice = random.Random(options.seed)
+    with tempfile.TemporaryDirectory(prefix="ipt-faults-") as folder:
+        config = prepare(Path(folder), options.documents or 60 * options.kills + 100, delay_s=0.5)
+        drill = Drill(config, Path(folder) / "run", options.seed)
+        with drill.under_way():
+            drill.start_driver()
+            while drill.killed.total() < options.kills:
+                time.sleep(choice.uniform(1, 8))
+                assert drill.driver is not None
+                if drill.driver.poll() is not None:
+                    print(f"the job ended after {drill.killed.total()} kills", flush=True)
+                    break
+                target = choice.choice(options.targets)
+                if drill.kill(target):
+                    commits = len(list((Path(folder) / "run/augmented/made-up").glob("*.json")))
+                    print(
+                        f"kill {drill.killed.total():>3}: {target:<7} {commits} parts committed",
+                        flush=True,
+                    )
+            code, output = finish(drill, timeout_s=1800)
+            print(output, flush=True)
+            begun = drill.num_begun()
+        redone = begun.total() - len(begun)
+        result = audit(drill.run)
+        left = marked_processes(drill.mark, _SIGNS["engine"])
+    is_clean = (
+        code == 0
+        and not (result.lost or result.duplicated or result.quarantined or left)
+        and redone <= drill.at_risk
+        and drill.killed.total() == options.kills
+    )
+    kills = ", ".join(f"{target} {count}" for target, count in sorted(drill.killed.items()))
+    print(f"kills: {kills}")
+    print(
+        f"faults: documents={result.documents} lost={result.lost} duplicated={result.duplicated} "
+        f"quarantined={result.quarantined} redone_parts={redone} parts_at_risk={drill.at_risk} "
+        f"orphans={len(left)} exit_code={code}"
+    )
+    print(
+        json.dumps(
+            {
+                "benchmark": "faults",
+                "bars": {
+                    "lost": {"value": result.lost, "bar": 0, "ok": result.lost == 0},
+                    "duplicated": {
+                        "value": result.duplicated,
+                        "bar": 0,
+                        "ok": result.duplicated == 0,
+                    },
+                    "redone_parts": {
+                        "value": redone,
+                        "bar": drill.at_risk,
+                        "ok": redone <= drill.at_risk,
+                    },
+                    "orphans": {"value": len(left), "bar": 0, "ok": not left},
+                },
+                "machine": f"{os.cpu_count()} cores",
+            }
+        )
+    )
+    return 0 if is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
