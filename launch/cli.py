@@ -200,6 +200,43 @@ def run(config: Config, overrides: Overrides = None, dry_run: DryRun = False) ->
     print("\n".join(summary_lines(folder)), flush=True)
 
 
+@app.command(epilog="Example: ipt submit synth my.toml --address http://head:8265")
+@_reports_errors
+def submit(
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="synth, or another stage, or run.")],
+    config: Config,
+    overrides: Overrides = None,
+    address: Annotated[
+        str,
+        typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The cluster's job server."),
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[
+        str, typer.Option(help="Folder that the cluster gets a copy of; the config lies in it.")
+    ] = ".",
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=VALUE]", help="Variable for the job, such as HF_TOKEN."),
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the job.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Run a stage as a job of a Ray cluster; follow its log, pass on its exit code."""
+    from launch.stages import STAGES
+    from launch.submission import Submission
+    from launch.submission import submit as submit_job
+
+    names = [*(known.name for known in STAGES), "run"]
+    if stage not in names:
+        raise InputError(f"stage {stage!r}: there are {', '.join(names)}")
+    _invocation(config, overrides)  # a mistake in it is said here, not by the cluster
+    submission = Submission(stage, config, overrides or [], address, working_dir, env or [])
+    if dry_run:
+        print(f"would submit to {address}: {submission.entrypoint()}")
+        return
+    if code := submit_job(submission, wait=not no_wait):
+        raise typer.Exit(code)
+
+
 @app.command(epilog="Example: ipt status runs/quickstart")
 @_reports_errors
 def status(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> None:

@@ -80,7 +80,9 @@ def run_pool(pool: Pool, order: WorkerOrder) -> Iterator[Any]:
     # A bad node is no reason to end the work of all others; what always fails still ends it.
     context.max_consecutive_actor_init_deaths = _TOLERATED_FAILED_STARTS
     num_lanes = pool.max_workers * pool.parts_in_flight
-    lanes = ray.data.range(num_lanes, override_num_blocks=num_lanes)
+    # Items, not a range: reading a range takes a CPU slot, which the workers may all have taken.
+    items = [{"id": number} for number in range(num_lanes)]
+    lanes = ray.data.from_items(items, override_num_blocks=num_lanes)
     return iter(
         lanes.map_batches(
             SynthWorker,

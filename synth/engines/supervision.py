@@ -27,7 +27,7 @@ from synth.engines.protocol import (
 )
 
 _MAX_FAILED_STARTS = 3
-_MAX_FRUITLESS_DEATHS = 16
+_MAX_CONDEMNED_IN_A_ROW = 4
 _MAX_LOOK_INTERVAL_S = 5.0
 
 
@@ -56,7 +56,7 @@ class SupervisedEngine:
         self._in_flight: set[int] = set()
         self._busy_since_s = 0.0
         self._condemned: dict[int, str] = {}
-        self._num_fruitless_deaths = 0
+        self._num_condemned_in_a_row = 0
         self._failure: Exception | None = None
         # One thread for good: some libraries tie what they start to the thread that did it.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="engine-starter")
@@ -74,7 +74,7 @@ class SupervisedEngine:
 
         Raises:
             RequestFailedError: the request kills every engine, or the engine refuses it.
-            JobFailedError: engines do not start, or die without finishing anything.
+            JobFailedError: engines do not start, or die of every request.
         """
         self._begin()
         number = next(self._numbers)
@@ -83,7 +83,7 @@ class SupervisedEngine:
                 await self._admit(number)
                 reply = await self._ask(number, prompt, schema)
                 if reply is not None:
-                    self._num_fruitless_deaths = 0
+                    self._num_condemned_in_a_row = 0
                     return reply
             raise RequestFailedError(self._condemned.pop(number))
         finally:
@@ -153,10 +153,10 @@ class SupervisedEngine:
         """Let go of all requests in flight and start another engine."""
         assert self._death is not None
         self._death.set_result(None)
-        self._num_fruitless_deaths += 1
         log_line(f"engine died with {len(self._in_flight)} requests in flight: {reason}")
         culprit = self._isolation.engine_died(self._in_flight)
         if culprit is not None:
+            self._num_condemned_in_a_row += 1
             self._condemned[culprit] = f"kills the engine every time: {reason}"
             log_line(f"request {culprit} {self._condemned[culprit]}")
         self._in_flight = set()
@@ -171,10 +171,10 @@ class SupervisedEngine:
 
     async def _start_again(self, reason: str) -> Exception | None:
         """Replace the engine; return why there will be none, if so."""
-        if self._num_fruitless_deaths >= _MAX_FRUITLESS_DEATHS:
+        if self._num_condemned_in_a_row >= _MAX_CONDEMNED_IN_A_ROW:
             return JobFailedError(
-                f"the engine died {self._num_fruitless_deaths} times without finishing a request: "
-                f"{reason}"
+                f"the engine dies of every request, {self._num_condemned_in_a_row} were tried "
+                f"alone: {reason}"
             )
         loop = asyncio.get_running_loop()
         for attempt in range(_MAX_FAILED_STARTS):

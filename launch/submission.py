@@ -1,0 +1,120 @@
+"""`ipt submit`: a stage as a job of a Ray cluster, its log followed, its exit code passed on."""
+
+import asyncio
+import os
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError, JobFailedError
+
+_TOKEN_FILE = Path("~/.ray/auth_token")
+_POLL_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is to run where."""
+
+    stage: str
+    config: str
+    """A TOML, or the name of a preset."""
+    overrides: Sequence[str]
+    address: str
+    working_dir: str
+    environment: Sequence[str]
+    """`NAME=VALUE`, or `NAME` for the value it has here."""
+
+    def entrypoint(self) -> str:
+        """The command line that the cluster runs, below the working directory.
+
+        Raises:
+            InputError: the config does not lie in the working directory.
+        """
+        config = self.config
+        if Path(config).is_file():
+            root, path = Path(self.working_dir).resolve(), Path(config).resolve()
+            if not path.is_relative_to(root):
+                raise InputError(
+                    f"config {path} does not lie below the working directory {root}, which is what "
+                    f"the cluster gets; give --working-dir"
+                )
+            config = str(path.relative_to(root))
+        return shlex.join(["ipt", self.stage, config, *self.overrides])
+
+    def runtime_env(self) -> dict[str, Any]:
+        """Ray's runtime environment: the working directory, and variables.
+
+        Raises:
+            InputError: a variable that is not set here.
+        """
+        variables = {}
+        for entry in self.environment:
+            name, equals, value = entry.partition("=")
+            if not equals and name not in os.environ:
+                raise InputError(f"--env {name}: not set here; give {name}=VALUE")
+            variables[name] = value if equals else os.environ[name]
+        return {"working_dir": self.working_dir, "env_vars": variables}
+
+
+def submit(submission: Submission, *, wait: bool) -> int:
+    """Hand a job to a cluster; follow it to its end if `wait`.
+
+    Returns:
+        The exit code of the job's command; 0 if it is not waited for.
+
+    Raises:
+        InputError: no cluster answers at the address.
+        JobFailedError: the job ended without an exit code, as with its node.
+    """
+    entrypoint, environment = submission.entrypoint(), submission.runtime_env()
+    client = _connect(submission.address)
+    job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
+    print(f"submit  {job}: {entrypoint}", flush=True)
+    if not wait:
+        print(f"submit  follow it: ray job logs {job} --follow; end it: ray job stop {job}")
+        return 0
+    try:
+        asyncio.run(_follow_logs(client, job))
+    except KeyboardInterrupt:
+        print(
+            f"\nsubmit  no longer followed; {job} goes on: ray job logs {job} --follow, "
+            f"ray job stop {job}",
+            flush=True,
+        )
+        raise
+    return _exit_code(client, job)
+
+
+def _connect(address: str) -> Any:
+    if "RAY_AUTH_MODE" not in os.environ and _TOKEN_FILE.expanduser().exists():
+        os.environ["RAY_AUTH_MODE"] = "token"  # `ray start --head` turns it on by itself
+    from ray.job_submission import JobSubmissionClient
+
+    try:
+        return JobSubmissionClient(address)
+    except (ConnectionError, RuntimeError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"--address {address}: no Ray job server answers ({first_line}); it is the address of "
+            f"the cluster's dashboard, such as http://head:8265"
+        ) from error
+
+
+async def _follow_logs(client: Any, job: str) -> None:
+    async for lines in client.tail_job_logs(job):
+        print(lines, end="", flush=True)
+
+
+def _exit_code(client: Any, job: str) -> int:
+    while not (details := client.get_job_info(job)).status.is_terminal():
+        time.sleep(_POLL_INTERVAL_S)
+    code = details.driver_exit_code
+    if code is None:
+        if details.status == "SUCCEEDED":
+            return 0
+        raise JobFailedError(f"job {job} ended as {details.status}: {details.message}")
+    return int(code)

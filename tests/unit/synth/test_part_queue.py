@@ -1,0 +1,85 @@
+"""Who gets which part."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth.part_queue import Assignment, PartQueue
+
+
+def names(count: int) -> list[str]:
+    return [f"s/part-{number:08d}" for number in range(count)]
+
+
+def test_parts_in_order_and_back_to_the_front() -> None:
+    queue = PartQueue(names(3))
+    assert queue.take("a") == Assignment("s/part-00000000")
+    assert queue.take("b") == Assignment("s/part-00000001")
+    assert queue.lost("a", is_dead=True) == ["s/part-00000000"]
+    assert queue.take("b") == Assignment("s/part-00000000")
+    for part in names(3):
+        assert not queue.is_empty
+        queue.finish(part)
+    assert queue.is_empty
+    assert queue.take("b") is None
+
+
+def test_a_part_that_its_lost_worker_commits_all_the_same_is_done() -> None:
+    queue = PartQueue(names(1))
+    queue.take("a")
+    queue.lost("a", is_dead=False)
+    queue.finish("s/part-00000000")
+    assert queue.is_empty
+
+
+def test_a_worker_given_up_too_early_claims_its_parts() -> None:
+    queue = PartQueue(names(2))
+    queue.take("a")
+    queue.lost("a", is_dead=False)
+    queue.claim("a", "s/part-00000000")
+    assert queue.take("b") == Assignment("s/part-00000001")
+    assert queue.take("b") is None
+
+
+def test_a_part_that_workers_die_of_is_written_alone_and_its_killer_named() -> None:
+    queue = PartQueue(names(4))
+    for _ in range(2):  # two deaths with both parts in hand
+        assert [queue.take("a").part for _ in range(2)] == names(2)  # type: ignore[union-attr]
+        queue.lost("a", is_dead=True)
+    careful = queue.take("a")
+    assert careful == Assignment("s/part-00000000", is_careful=True)
+    assert queue.take("a") is None, "nothing beside a careful part"
+    queue.finish("s/part-00000000")  # it was innocent
+    for _ in range(2):
+        careful = queue.take("a")
+        assert careful is not None
+        assert careful.part == "s/part-00000001"
+        assert not careful.killers
+        queue.announce("a", "doc-1")
+        queue.announce("a", "doc-2")
+        queue.lost("a", is_dead=True)
+    careful = queue.take("a")
+    assert careful is not None
+    assert careful.killers == {"doc-2": "the worker died 2 times while writing about it"}
+
+
+def test_silence_is_no_evidence() -> None:
+    queue = PartQueue(names(1))
+    for _ in range(5):
+        assert queue.take("a") == Assignment("s/part-00000000")
+        queue.lost("a", is_dead=False)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["take", "finish", "lost"]))))
+def test_every_part_is_waiting_in_flight_or_done(events: list[tuple[str, str]]) -> None:
+    queue, done = PartQueue(names(5)), 0
+    held: dict[str, list[str]] = {"a": [], "b": [], "c": []}
+    for worker, event in events:
+        if event == "take" and (assignment := queue.take(worker)):
+            held[worker].append(assignment.part)
+        elif event == "finish" and held[worker]:
+            queue.finish(held[worker].pop())
+            done += 1
+        elif event == "lost":
+            assert queue.lost(worker, is_dead=True) == sorted(held[worker])
+            held[worker] = []
+        assert queue.num_waiting + queue.num_in_flight + done == 5
