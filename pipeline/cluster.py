@@ -114,6 +114,8 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
         )
         if log_folder is not None:
             _link_logs(log_folder)
+    # What happened to which node and worker is in Ray's logs; the job's own lines say what counts.
+    ray._private.worker._worker_logs_enabled = False
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +19,7 @@ _PLAIN_INTERVAL_S = 10.0
 
 def log_line(text: str) -> None:
     """Write one line, with the time of day, into the log of a worker."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+    print(f"{datetime.now():%H:%M:%S.%f} {text}", flush=True)
 
 
 class StageProgress:

@@ -38,6 +38,8 @@ class SynthProgress:
             self._num_documents * figures["parts_done_before"] / max(1, figures["parts_total"])
         )
         done = min(self._num_documents, before + figures.get("documents", 0))
+        if figures["parts_done"] == figures["parts_total"]:
+            done = self._num_documents
         rate = self._per_s("documents")
         line = {
             **figures,

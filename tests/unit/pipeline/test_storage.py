@@ -57,3 +57,23 @@ with exclusive({str(tmp_path)!r}):
         assert time.monotonic() - started > 0.3
     killer.wait()
     holder.wait()
+
+
+@pytest.mark.parametrize("root", ["{tmp}", "memory://create"])
+def test_of_several_creators_one_succeeds(tmp_path: Path, root: str) -> None:
+    uri = storage.join(root.format(tmp=tmp_path), "deep", "file")
+    assert storage.create(uri, b"first")
+    assert not storage.create(uri, b"second")
+    assert storage.read_bytes(uri) == b"first"
+    assert storage.list_files(root.format(tmp=tmp_path)) == ["deep/file"]
+
+
+def test_a_failed_upload_leaves_nothing() -> None:
+    def fail() -> None:
+        with storage.open_atomic("memory://upload/file") as file:
+            file.write(b"half of it")
+            raise OSError(errno.EIO, "cable pulled")
+
+    with pytest.raises(OSError, match="cable pulled"):
+        fail()
+    assert storage.list_files("memory://upload") == []

