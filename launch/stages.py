@@ -39,7 +39,7 @@ def _synth(invocation: Invocation) -> Manifest:
     from synth.job import run_synth
 
     config, folder = invocation.config, invocation.config.folder
-    return run_synth(config.synth, folder.documents, folder.augmented, folder.logs)
+    return run_synth(config.synth, folder.documents, folder.augmented, folder.worker_logs)
 
 
 def _filter(invocation: Invocation) -> Manifest:
@@ -62,7 +62,7 @@ def _pack(invocation: Invocation) -> Manifest:
     config, folder = invocation.config, invocation.config.folder
     inputs = PackInputs(folder.documents, folder.filtered)
     render = ChainRenderer(config.pack.template_folder)
-    return run_pack(config.pack, inputs, folder.rows, render, folder.logs)
+    return run_pack(config.pack, inputs, folder.rows, render, folder.worker_logs)
 
 
 def _require_local(invocation: Invocation, stage: str) -> None:

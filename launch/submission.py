@@ -1,6 +1,7 @@
 """`ipt submit`: a stage as a job of a Ray cluster, its log followed, its exit code passed on."""
 
 import asyncio
+import logging
 import os
 import shlex
 import time
@@ -13,6 +14,7 @@ from pipeline.errors import InputError, JobFailedError
 
 _TOKEN_FILE = Path("~/.ray/auth_token")
 _POLL_INTERVAL_S = 1.0
+_SIGNALLED = 128
 
 
 @dataclass(frozen=True)
@@ -93,15 +95,17 @@ def _connect(address: str) -> Any:
     if "RAY_AUTH_MODE" not in os.environ and _TOKEN_FILE.expanduser().exists():
         os.environ["RAY_AUTH_MODE"] = "token"  # `ray start --head` turns it on by itself
     from ray.job_submission import JobSubmissionClient
-
     try:
-        return JobSubmissionClient(address)
+        client = JobSubmissionClient(address)
     except (ConnectionError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(
             f"--address {address}: no Ray job server answers ({first_line}); it is the address of "
             f"the cluster's dashboard, such as http://head:8265"
         ) from error
+    for name in ("dashboard_sdk", "job.sdk"):  # packaging and closing are not news
+        logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
+    return client
 
 
 async def _follow_logs(client: Any, job: str) -> None:
@@ -117,4 +121,4 @@ def _exit_code(client: Any, job: str) -> int:
         if details.status == "SUCCEEDED":
             return 0
         raise JobFailedError(f"job {job} ended as {details.status}: {details.message}")
-    return int(code)
+    return int(code) if code >= 0 else _SIGNALLED - int(code)  # as a shell says it

@@ -29,7 +29,7 @@ def ray_session(log_folder: str | None = None) -> Iterator[None]:
         log_folder: local folder for that log and for a link `ray` to the workers' logs.
     """
     with contextlib.ExitStack() as stack:
-        if log_folder is not None and "://" not in log_folder:
+        if log_folder is not None:
             Path(log_folder).mkdir(parents=True, exist_ok=True)
             stack.enter_context(_native_stderr_to(Path(log_folder) / "ray-driver.log"))
         stack.enter_context(_connected(log_folder))
@@ -119,6 +119,7 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors come as exceptions
     try:
         yield

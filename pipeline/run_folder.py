@@ -96,3 +96,8 @@ class RunFolder:
     def logs(self) -> str:
         """Logs of workers and ranks."""
         return storage.join(self.root, "logs")
+
+    @property
+    def worker_logs(self) -> str | None:
+        """Where a link to the logs of Ray's workers belongs; None where there can be none."""
+        return self.logs if storage.is_local(self.root) else None

@@ -1,0 +1,149 @@
+"""Real vLLM engines that are killed, hang and die with their worker or driver; and as servers."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pipeline.stage import read_manifest
+from tests.faults import DRILL, audit, marked_processes
+from tests.integration.conftest import IPT, run_ipt, write_config, write_corpus
+from tests.integration.test_synth_faults import commits_of, start, wait_for
+from tests.tiny_model import save_tiny_model
+
+pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.slow]
+
+VLLM = [
+    "synth.engine.kind=vllm",
+    "synth.protocol=chat",
+    "synth.styles={faq=1}",
+    "synth.engine.max_num_seqs=4",
+    "synth.engine.kv_cache_gib=1",
+    "synth.max_new_tokens=64",
+    "synth.max_model_len=2048",
+]
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def job(tmp_path: Path, tiny_model: Path) -> tuple[Path, list[str]]:
+    """A run of ingested documents, and the arguments of `ipt synth` on a real engine."""
+    write_corpus(tmp_path / "corpus.jsonl", 160)
+    config = write_config(tmp_path, "run", tiny_model)
+    run_ipt("ingest", str(config))
+    return tmp_path / "run", ["synth", str(config), *VLLM]
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A mark on every process of the test, none of which may be left."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(DRILL, mark)
+    yield mark
+    assert wait_for(lambda: not marked_processes(mark, "")), marked_processes(mark, "")
+
+
+def more_commits(run: Path, process: subprocess.Popen[str]) -> bool:
+    before = len(commits_of(run))
+    assert process.stdout is not None
+    return wait_for(
+        lambda: len(commits_of(run)) > before or process.poll() is not None, within_s=180
+    )
+
+
+def test_a_job_on_vllm_outlives_engine_worker_and_driver(
+    job: tuple[Path, list[str]], mark: str
+) -> None:
+    run, arguments = job
+    arguments += ["synth.engine.hang_timeout_s=15"]
+    process = start(arguments)
+    for name, number in (
+        ("VLLM::EngineCor", signal.SIGKILL),
+        ("VLLM::EngineCor", signal.SIGSTOP),  # it hangs; the watchdog has to notice
+        ("MapWorker(MapBatches(SynthWorker", signal.SIGKILL),
+    ):
+        assert more_commits(run, process)
+        victims = marked_processes(mark, name)
+        assert victims, f"no {name} to send {number.name} to"
+        os.kill(victims[0], number)
+    assert more_commits(run, process)
+    metrics = (run / "augmented/metrics.jsonl").read_bytes().splitlines()
+    last = orjson.loads(metrics[-1])
+    assert last["engine_restarts"] == 2
+    assert last["workers_lost"] == 1
+    process.kill()
+    process.communicate()
+    assert wait_for(lambda: not marked_processes(mark, "VLLM")), "an engine outlived its driver"
+    committed = len(commits_of(run))
+    assert committed < len(list(run.glob("documents/made-up/part-*.json"))), "too late to resume"
+    run_ipt(*arguments)
+    assert audit(run).lost == audit(run).duplicated == audit(run).quarantined == 0
+    assert read_manifest(str(run / "augmented")).counts["cached_tokens"] > 0
+
+
+@pytest.fixture
+def server(tiny_model: Path, tmp_path: Path) -> Iterator[str]:
+    """A real `vllm serve` of the tiny model, which wants a key; gives its base URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_API_KEY": "a-key-of-this-test",
+    }
+    command = [str(Path(sys.executable).with_name("vllm")), "serve", str(tiny_model)]
+    command += ["--served-model-name", "tiny", "--port", str(port), "--enforce-eager"]
+    command += ["--max-num-seqs", "8", "--dtype", "float32", "--enable-prompt-tokens-details"]
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        yield f"http://127.0.0.1:{port}/v1"
+        process.terminate()
+        process.wait()
+
+
+def test_a_server_writes_what_an_engine_would(
+    job: tuple[Path, list[str]], server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By token ids, by text and as a chat; started while the server is still loading."""
+    run, arguments = job
+    monkeypatch.setenv("TINY_KEY", "a-key-of-this-test")
+    arguments += [
+        "synth.engine.kind=openai",
+        f"synth.engine.openai.base_url={server}",
+        "synth.engine.openai.api_key_env=TINY_KEY",
+        "synth.engine.openai.model=tiny",
+        "synth.checks.grounding.enabled=false",
+        "synth.checks.echo.enabled=false",
+        "synth.checks.language.enabled=false",
+    ]
+    for endpoint in ("token_ids", "text", "chat"):
+        options = [f"run.dir={run}-{endpoint}", f"synth.engine.openai.endpoint={endpoint}"]
+        run_ipt("ingest", *arguments[1:], *options)
+        shown = run_ipt(*arguments, *options).stdout
+        manifest = read_manifest(f"{run}-{endpoint}/augmented")
+        assert manifest.counts["requests"] == manifest.counts["documents"] > 60, shown
+        assert manifest.counts["output_tokens"] > manifest.counts["documents"]
+        replies = manifest.counts["fragments_dropped.no_json"] if False else 0
+        assert not replies
+    done = run_ipt(*arguments, "synth.engine.openai.model=large", check=False)
+    assert done.returncode == 2
+    assert "serves tiny" in done.stderr
+    monkeypatch.setenv("TINY_KEY", "wrong")
+    done = run_ipt(*arguments, check=False)
+    assert done.returncode == 2
+    assert "status 401" in done.stderr
+    assert "TINY_KEY" in done.stderr
+    assert IPT
