@@ -95,6 +95,7 @@ def _connect(address: str) -> Any:
     if "RAY_AUTH_MODE" not in os.environ and _TOKEN_FILE.expanduser().exists():
         os.environ["RAY_AUTH_MODE"] = "token"  # `ray start --head` turns it on by itself
     from ray.job_submission import JobSubmissionClient
+
     try:
         client = JobSubmissionClient(address)
     except (ConnectionError, RuntimeError) as error:

@@ -10,17 +10,19 @@ the driver or the object store, and what is done is what is committed: killed an
 start looks at the names of the commits and goes on.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
 
 from pipeline import storage
 from pipeline.cluster import explained_errors, ray_session
-from pipeline.errors import InputError
+from pipeline.errors import InputError, JobFailedError
 from pipeline.pretrained import resolve_model
 from pipeline.stage import Manifest, StageFolder, committed_names, open_stage, read_manifest
 from synth import journal
 from synth.board import JobBoard, find_todo
 from synth.config import SynthConfig
+from synth.engines.protocol import EngineDiedError
 from synth.following import follow
 from synth.pool import plan_pool, run_pool
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
@@ -53,13 +55,13 @@ def run_synth(
         return done
     num_parts, todo = find_todo(documents_folder, folder)
     if todo:
-        # Before any worker starts: a wrong model name or protocol is the user's to mend, at once.
-        if config.protocol != "rules":
-            make_protocol(config, load_synthesizer_tokenizer(config))
-            if config.engine.kind == "vllm":
-                _check_context(config)
-        with ray_session(log_folder), explained_errors("synth", log_folder):
-            _write_parts(config, documents_folder, stage, documents, num_parts)
+        with ThreadPoolExecutor(1) as thread:
+            # Before any worker starts: a wrong model or protocol is the user's to mend, at once.
+            # Loading a tokenizer takes about as long as starting Ray.
+            checked = thread.submit(_check_synthesizer, config)
+            with ray_session(log_folder), explained_errors("synth", log_folder):
+                checked.result()
+                _write_parts(config, documents_folder, stage, documents, num_parts)
     storage.remove_tree(storage.join(folder, journal.FOLDER))
     return stage.close(expected_parts=committed_names(documents_folder))
 
@@ -77,6 +79,17 @@ def identity_fields(config: SynthConfig) -> dict[str, Any]:
     return fields
 
 
+def _check_synthesizer(config: SynthConfig) -> None:
+    """Refuse what no worker could work with."""
+    if config.protocol == "rules":
+        return
+    make_protocol(config, load_synthesizer_tokenizer(config))
+    if config.engine.kind == "vllm":
+        _check_context(config)
+    if config.engine.kind == "openai":
+        _check_server(config)
+
+
 def _check_context(config: SynthConfig) -> None:
     """Refuse a context window that the synthesizer does not have."""
     from transformers import AutoConfig
@@ -92,6 +105,16 @@ def _check_context(config: SynthConfig) -> None:
             f"synth.max_model_len ({config.max_model_len}) must be at most {longest}, the context "
             f"window of {config.model}"
         )
+
+
+def _check_server(config: SynthConfig) -> None:
+    """Wait for the server, and refuse a model that it does not serve."""
+    from synth.engines.openai_engine import wait_for_server
+
+    try:
+        wait_for_server(config)
+    except EngineDiedError as error:
+        raise JobFailedError(str(error)) from error
 
 
 def _write_parts(

@@ -1,6 +1,7 @@
 """Any server that speaks OpenAI's protocol, over HTTP."""
 
 import asyncio
+import itertools
 import os
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,7 @@ from synth.engines.rate_limit import RateLimit
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_PROBE_INTERVAL_S = 2.0
+_PROBE_INTERVAL_S, _PROBE_TIMEOUT_S = 2.0, 30.0
 _REFUSED, _CONFIG_WRONG, _SERVER_ERRORS = (400, 413, 422), (401, 403, 404), 500
 
 
@@ -40,11 +41,10 @@ class OpenAIEngine:
         self._config, self._server, self._tokenizer = config, config.engine.openai, tokenizer
         self._model = self._server.model or config.model
         self.limits = EngineLimits(config.engine.max_num_seqs)
-        key = os.environ.get(self._server.api_key_env, "none")
-        _wait_for_server(self._server, self._model, key, config.engine.start_timeout_s)
+        wait_for_server(config)
         self._client: AsyncOpenAI = AsyncOpenAI(
             base_url=self._server.base_url,
-            api_key=key,
+            api_key=_key(self._server),
             max_retries=self._server.max_retries,
             timeout=self._server.timeout_s,
         )
@@ -127,14 +127,22 @@ class OpenAIEngine:
         return usage.completion_tokens, (details.cached_tokens or 0) if details else 0
 
 
-def _wait_for_server(server: OpenAIConfig, model: str, key: str, timeout_s: float) -> None:
-    """Ask for the list of models until there is one."""
+def wait_for_server(config: SynthConfig) -> None:
+    """Ask for the list of models until there is one; says so if that takes a while.
+
+    Raises:
+        InputError: the server refuses the key, or does not have the model.
+        EngineDiedError: it has not answered after `start_timeout_s`.
+    """
     import openai
 
-    deadline = time.monotonic() + timeout_s
-    client = openai.OpenAI(base_url=server.base_url, api_key=key, max_retries=0, timeout=30.0)
+    server, model = config.engine.openai, config.engine.openai.model or config.model
+    deadline = time.monotonic() + config.engine.start_timeout_s
+    client = openai.OpenAI(
+        base_url=server.base_url, api_key=_key(server), max_retries=0, timeout=_PROBE_TIMEOUT_S
+    )
     with client:
-        while True:
+        for attempt in itertools.count():
             try:
                 served = [entry.id for entry in client.models.list()]
             except openai.APIConnectionError as error:
@@ -147,11 +155,17 @@ def _wait_for_server(server: OpenAIConfig, model: str, key: str, timeout_s: floa
                 break
             if time.monotonic() >= deadline:
                 raise EngineDiedError(f"{server.base_url} does not answer: {problem}")
+            if attempt == 0:
+                print(f"synth   waiting for {server.base_url}: {problem}", flush=True)
             time.sleep(_PROBE_INTERVAL_S)
     if model not in served:
         raise InputError(
             f"synth.engine.openai.model {model!r}: {server.base_url} serves {', '.join(served[:5])}"
         )
+
+
+def _key(server: OpenAIConfig) -> str:
+    return os.environ.get(server.api_key_env, "none")
 
 
 def _refused(server: OpenAIConfig, status: int, said: str) -> InputError:

@@ -56,17 +56,17 @@ def test_of_several_creators_one_succeeds(bucket: str) -> None:
 def test_two_drivers_share_a_folder_and_one_is_killed(
     bucket: str, tmp_path: Path, tokenizer_folder: Path
 ) -> None:
-    write_corpus(tmp_path / "corpus.jsonl", 200)
+    write_corpus(tmp_path / "corpus.jsonl", 120)
     config = str(write_config(tmp_path, "run", tokenizer_folder))
     run = f"{bucket}/run"
     run_ipt("ingest", config, f"run.dir={run}")
-    command = [*IPT, "synth", config, f"run.dir={run}", "synth.engine.fake.delay_s=1"]
+    command = [*IPT, "synth", config, f"run.dir={run}", "synth.engine.fake.delay_s=0.6"]
     augmented, drivers = f"{run}/augmented", []
     for number in range(2):  # one after the other: two Rays that start at once trip over ports
         drivers.append(
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         )
-        assert wait_for(lambda number=number: len(committed_names(augmented)) > 6 * number)
+        assert wait_for(lambda number=number: len(committed_names(augmented)) > 4 * number)
     drivers[0].kill()
     drivers[0].communicate()
     output, _ = drivers[1].communicate(timeout=300)
@@ -81,7 +81,7 @@ def test_two_drivers_share_a_folder_and_one_is_killed(
         for line in read_lines(f"{augmented}/{commit.shard}"):
             found.update(shot.doc_id for shot in decode_chain(line).shots)
     assert found == wanted
-    assert manifest.records_out == wanted.total() > 90
+    assert manifest.records_out == wanted.total() > 40
     files = set(storage.list_files(augmented))
     assert {entry.name for entry in manifest.parts} <= files
     strays = [name for name in files if name.endswith(".zst")]

