@@ -104,8 +104,8 @@ def _connect(address: str) -> Any:
             f"--address {address}: no Ray job server answers ({first_line}); it is the address of "
             f"the cluster's dashboard, such as http://head:8265"
         ) from error
-    for name in ("dashboard_sdk", "job.sdk"):  # packaging and closing are not news
-        logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
+    for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # packaging and closing are no news
     return client
 
 

@@ -8,6 +8,7 @@ package://NAME/model.gguf    ->  <site-packages>/NAME/model.gguf  ->  cache/<key
 import contextlib
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import uuid
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 PACKAGE_SCHEME = "package://"
 _CONVERSION_VERSION = 1
 _SAMPLE_BYTES, _SAMPLE_EVERY_BYTES = 2**20, 2**26
+_PLAIN_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 def cache_dir() -> Path:
@@ -87,17 +89,33 @@ def load_tokenizer(
     Raises:
         InputError: no tokenizer can be loaded from there.
     """
-    from transformers import AutoTokenizer
-
     model = resolve_model(reference)
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        tokenizer: PreTrainedTokenizerBase = _tokenizer_class(Path(model)).from_pretrained(
             model, revision=revision or None, trust_remote_code=trust_remote_code
         )
     except (OSError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(f"tokenizer {reference!r} cannot be loaded: {first_line}") from error
     return tokenizer
+
+
+def _tokenizer_class(model: Path) -> Any:
+    """The class to load a tokenizer with.
+
+    Where all of it is in `tokenizer.json`, that is the class which `AutoTokenizer` would choose,
+    taken without the seven seconds in which that one imports all of torch.
+    """
+    config = model / "tokenizer_config.json"
+    if config.is_file() and (model / "tokenizer.json").is_file():
+        values = json.loads(config.read_text(encoding="utf-8"))
+        if values.get("tokenizer_class") in _PLAIN_CLASSES and "auto_map" not in values:
+            from transformers import PreTrainedTokenizerFast
+
+            return PreTrainedTokenizerFast
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer
 
 
 def _convert_gguf(gguf: Path) -> Path:
