@@ -247,7 +247,7 @@ def status(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> No
     print(f"would read {folder.root}" if dry_run else "\n".join(status_lines(folder)))
 
 
-@app.command(epilog="Example: ipt inspect runs/quickstart/augmented/sotu/part-00000000.jsonl.zst")
+@app.command(epilog="Example: ipt inspect runs/quickstart/filtered/sotu/part-00000000.jsonl.zst")
 @_reports_errors
 def inspect(
     path: Annotated[str, typer.Argument(help="Shard, sidecar, manifest, stage folder or TOML.")],

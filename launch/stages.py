@@ -147,8 +147,9 @@ def run_all(invocation: Invocation) -> None:
     changed is refused, as only the user knows whether its work may go.
 
     Raises:
-        InputError: a stage's input or leftovers cannot be used.
+        InputError: a stage's input or leftovers cannot be used, or training could not follow.
     """
+    _require_local(invocation, "train")  # said now rather than after days of synthesis
     for stage in STAGES:
         try:
             run_stage(stage, invocation)
@@ -179,6 +180,8 @@ def describe(manifest: Manifest) -> str:
                 "pairs": counts.get("pairs", 0),
                 "documents without pair": counts.get("documents_without_pair", 0),
             }
+            if quarantined := counts.get("documents_quarantined"):
+                figures["of them quarantined"] = quarantined
         case "pack":
             figures = {
                 "documents": manifest.records_out,

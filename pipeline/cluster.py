@@ -50,7 +50,7 @@ def explained_errors(stage: str, log_folder: str | None) -> Iterator[None]:
         yield
     except ray.exceptions.RayError as error:
         causes = list(_causes(error))
-        for cause in causes:
+        for cause in reversed(causes):  # the innermost says what happened, without a traceback
             if isinstance(cause, InputError):
                 raise InputError(str(cause)) from error
         last = next((cause for cause in reversed(causes) if str(cause).strip()), error)

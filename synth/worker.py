@@ -111,11 +111,12 @@ class SynthWorker:
 
     async def _write_part(self, assignment: Assignment) -> FinishedPart:
         part = assignment.part
-        if self._stage.is_committed(part):  # by a worker that was given up, or by another run
+        # By a worker that was given up, or by another run.
+        if await asyncio.to_thread(self._stage.is_committed, part):
             log_line(f"{part} is committed already")
             return FinishedPart(part, {}, is_ours=False)
         log_line(f"{part} begun")
-        journal = self._open_journal(part)
+        journal = await asyncio.to_thread(self._open_journal, part)
         with self._tally_of(part) as tally:
             documents = await asyncio.to_thread(self._read_documents, part)
             written = await self._runner.run(

@@ -81,7 +81,11 @@ def settings(folder: Path, options: argparse.Namespace) -> list[str]:
         "synth.temperature=0.0",
         f"synth.engine.max_num_seqs={options.max_num_seqs}",
         "synth.engine.kv_cache_gib=1",
-        *(f"synth.checks.{name}.enabled=false" for name in ChecksConfig.model_fields),
+        *(
+            f"synth.checks.{name}.enabled=false"
+            for name in ChecksConfig.model_fields
+            if name != "scorer"
+        ),
         *options.overrides,
     ]
 
