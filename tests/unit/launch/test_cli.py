@@ -22,6 +22,7 @@ COMMANDS = [
     "export",
     "eval",
     "run",
+    "submit",
     "status",
     "inspect",
     "render",

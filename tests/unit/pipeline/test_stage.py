@@ -7,7 +7,14 @@ import pytest
 from pipeline import storage
 from pipeline.errors import InputError, StaleStageError
 from pipeline.shards import read_lines, write_shard
-from pipeline.stage import PartCommit, open_stage, read_commits, read_manifest
+from pipeline.stage import (
+    PartCommit,
+    committed_names,
+    open_stage,
+    read_commit,
+    read_commits,
+    read_manifest,
+)
 
 
 def write_part(stage, number: int, *texts: str) -> None:
@@ -122,3 +129,41 @@ def test_any_fsspec_uri_will_do() -> None:
     stage.close()
     assert read_manifest("memory://run/demo").records_out == 1
     assert list(read_lines("memory://run/demo/part-00000.jsonl.zst")) == [b'{"text":"x"}\n']
+
+
+def attempt(stage, text: str, suffix: str) -> bool:
+    """One of several attempts at a part, to a file of its own."""
+    with write_shard(stage.folder, f"s/part-00000{suffix}.jsonl.zst") as shard:
+        shard.write({"text": text})
+    return stage.commit_once(
+        PartCommit(part="s/part-00000", files=[shard.entry()], records_in=1, records_out=1)
+    )
+
+
+@pytest.mark.parametrize("root", ["{tmp}", "memory://once"])
+def test_of_several_attempts_at_a_part_the_first_counts(tmp_path: Path, root: str) -> None:
+    folder = root.format(tmp=tmp_path)
+    stage = open_stage(folder, "demo", {}, {})
+    assert attempt(stage, "first", "-aa")
+    assert not attempt(stage, "second", "-bb")
+    with write_shard(folder, "s/part-00000-cc.jsonl.zst") as shard:  # killed before its commit
+        shard.write({"text": "third"})
+    manifest = stage.close()
+    assert [entry.name for entry in manifest.parts] == ["s/part-00000-aa.jsonl.zst"]
+    assert read_commit(folder, "s/part-00000").shard == "s/part-00000-aa.jsonl.zst"
+    shards = [name for name in storage.list_files(folder) if name.endswith(".zst")]
+    assert shards == ["s/part-00000-aa.jsonl.zst"]
+
+
+def test_runs_that_share_a_folder_agree_on_one_instance(tmp_path: Path) -> None:
+    first, second = (open_stage("memory://share/demo", "demo", {"a": 1}, {}) for _ in range(2))
+    assert first.identity == second.identity
+    assert attempt(first, "x", "-aa")
+    assert first.close() == second.close()
+
+
+def test_names_of_commits_are_known_without_opening_them(tmp_path: Path) -> None:
+    stage = open_stage(str(tmp_path), "demo", {}, {})
+    write_part(stage, 0, "x")
+    (tmp_path / "part-00001.json").write_text("not even JSON")
+    assert committed_names(str(tmp_path)) == ["part-00000", "part-00001"]
