@@ -215,7 +215,9 @@ def submit(
     ] = ".",
     env: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[=VALUE]", help="Variable for the job, such as HF_TOKEN."),
+        typer.Option(
+            metavar="NAME[=VALUE]", help="Variable for the job; Ray logs it, so no secret."
+        ),
     ] = None,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the job.")] = False,
     dry_run: DryRun = False,

@@ -14,7 +14,7 @@ from pipeline.errors import InputError, JobFailedError
 
 _TOKEN_FILE = Path("~/.ray/auth_token")
 _POLL_INTERVAL_S = 1.0
-_SIGNALLED = 128
+_SIGNALLED, _INTERRUPTED = 128, 130
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def submit(submission: Submission, *, wait: bool) -> int:
     """Hand a job to a cluster; follow it to its end if `wait`.
 
     Returns:
-        The exit code of the job's command; 0 if it is not waited for.
+        The exit code of the job's command; 0 if it is not waited for, 130 after Ctrl-C, which
+        leaves the job alone.
 
     Raises:
         InputError: no cluster answers at the address.
@@ -87,7 +88,9 @@ def submit(submission: Submission, *, wait: bool) -> int:
             f"ray job stop {job}",
             flush=True,
         )
-        raise
+        return _INTERRUPTED
+    except (RuntimeError, OSError) as error:  # the connection, not the job
+        print(f"submit  the log is out of reach ({error}); waiting for {job} to end", flush=True)
     return _exit_code(client, job)
 
 
@@ -115,7 +118,14 @@ async def _follow_logs(client: Any, job: str) -> None:
 
 
 def _exit_code(client: Any, job: str) -> int:
-    while not (details := client.get_job_info(job)).status.is_terminal():
+    """Wait for the end of a job, however often the connection breaks."""
+    while True:
+        try:
+            details = client.get_job_info(job)
+        except (RuntimeError, OSError):
+            details = None
+        if details is not None and details.status.is_terminal():
+            break
         time.sleep(_POLL_INTERVAL_S)
     code = details.driver_exit_code
     if code is None:

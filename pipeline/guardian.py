@@ -43,8 +43,17 @@ def kill_marked(mark: str, wait_s: float = 10.0) -> None:
 
 
 def main() -> None:
-    """Wait for the end of a process, then kill."""
+    """Wait for the end of a process, then kill.
+
+    The waiting is done by a grandchild of that process, as some frameworks kill their workers'
+    children at the end of their work. Its id goes to standard output.
+    """
     process, mark = int(sys.argv[1]), sys.argv[2]
+    if os.fork():
+        os._exit(0)
+    os.setsid()  # what is sent to the worker's group, such as Ctrl-C, is not for it
+    print(os.getpid(), flush=True)
+    os.close(1)
     with contextlib.suppress(ProcessLookupError):
         select.select([os.pidfd_open(process)], [], [])
     kill_marked(mark)

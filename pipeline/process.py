@@ -61,13 +61,14 @@ class ProcessFamily:
         os.environ[guardian.MARK] = self._mark
         # Isolated and by path: it starts in milliseconds, whatever this process has loaded.
         command = [sys.executable, "-I", "-S", guardian.__file__, str(os.getpid()), self._mark]
-        self._guardian = subprocess.Popen(
+        started = subprocess.run(
             command,
             env=unmarked,
-            start_new_session=True,  # what is sent to our group, such as Ctrl-C, is not for it
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=True,
         )
+        self._guardian = int(started.stdout)
 
     def members(self) -> list[int]:
         """Process ids of those alive."""
@@ -80,8 +81,8 @@ class ProcessFamily:
     def close(self) -> None:
         """Kill what is left, and end the guardian."""
         self.kill()
-        self._guardian.kill()
-        self._guardian.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._guardian, signal.SIGKILL)
 
 
 class StopRequest:

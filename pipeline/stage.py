@@ -255,9 +255,10 @@ def open_stage(
         assert found is not None
     if found.fingerprint() == wanted.fingerprint():
         return StageFolder(folder, found)
-    if _has_work(folder):
+    if _has_work(folder) or not storage.is_local(folder):
         require_same(folder, found, wanted)
-    # A start that failed before its first part binds nobody.
+    # A start that failed before its first part binds nobody; on an object store, where nothing
+    # keeps two runs apart, it may be another run whose engines are starting.
     storage.write_atomic(stage_file, data)
     return StageFolder(folder, wanted)
 

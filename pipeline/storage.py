@@ -71,22 +71,33 @@ def create(uri: str, data: bytes) -> bool:
     """Write a whole file unless one is there already, in one indivisible step.
 
     Returns:
-        Whether this call made the file; False: another writer was first, and its file stays.
+        Whether `data` is what stands there now; False: another writer was first, and its file
+        stays. A write that the network repeated meets its own first try, which counts as success:
+        whoever must know itself from others writes something that no other does.
+    """
+    try:
+        _write_new(uri, data)
+    except OSError:  # stores differ in how they say that there is one
+        if not exists(uri):
+            raise
+        return read_bytes(uri) == data
+    return True
+
+
+def _write_new(uri: str, data: bytes) -> None:
+    """Write a file.
+
+    Raises:
+        OSError: there is one already, or it cannot be written.
     """
     filesystem, path = locate(uri)
     if not is_local(uri):
-        with contextlib.suppress(FileExistsError):
-            filesystem.pipe_file(path, data, mode="create")
-            return True
-        return False
+        filesystem.pipe_file(path, data, mode="create")
+        return
     with _partial_file(path) as partial:
         _write_through(partial, data)
-        try:
-            os.link(partial, path)  # unlike a rename, refuses to replace
-        except FileExistsError:
-            return False
+        os.link(partial, path)  # unlike a rename, refuses to replace
         _sync_folder(os.path.dirname(path))
-    return True
 
 
 @contextlib.contextmanager
@@ -183,11 +194,12 @@ def remove_tree(folder: str) -> None:
     filesystem, path = locate(folder)
     if not filesystem.exists(path):
         return
-    if is_local(folder):  # renamed first: a kill in the middle leaves no half of it behind
-        doomed = f"{path.rstrip('/')}{_PARTIAL_MARK}removed-{uuid.uuid4().hex[:8]}"
-        os.replace(path, doomed)
-        path = doomed
-    filesystem.rm(path, recursive=True)
+    with contextlib.suppress(FileNotFoundError):  # another run may be removing it, too
+        if is_local(folder):  # renamed first: a kill in the middle leaves no half of it behind
+            doomed = f"{path.rstrip('/')}{_PARTIAL_MARK}removed-{uuid.uuid4().hex[:8]}"
+            os.replace(path, doomed)
+            path = doomed
+        filesystem.rm(path, recursive=True)
 
 
 def is_partial(name: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.stage import committed_names
-from synth.part_queue import Assignment, PartQueue
+from synth.part_queue import Assignment, Loss, PartQueue
 
 _SILENCE_S = 30.0
 
@@ -35,7 +35,7 @@ class WorkerReport:
     """How a worker gets on."""
 
     counts_by_part: dict[str, dict[str, int]]
-    """Counts so far of the parts that it is writing."""
+    """Counts so far, by each part that it has."""
     num_engine_restarts: int = 0
 
 
@@ -54,6 +54,8 @@ class _Worker:
     actor: str
     heard_s: float
     report: WorkerReport = field(default_factory=lambda: WorkerReport({}))
+    unknown_to_it: set[str] = field(default_factory=set)
+    """Parts that it was given and that its last report did not name."""
 
 
 class JobBoard:
@@ -73,20 +75,22 @@ class JobBoard:
             todo = todo[start:] + todo[:start]
         self._queue = PartQueue(todo)
         self._workers: dict[str, _Worker] = {}
+        self._silent: dict[str, Loss] = {}
         self._finished: Counter[str] = Counter()
         self._num_started = self._num_lost = self._num_restarts_of_lost = 0
         self._is_stopping = False
         self._gauges = _Gauges()
 
-    def register(self, worker: str, actor: str) -> None:
-        """A worker begins; what an earlier life of the same Ray actor had is free again."""
+    def register(self, actor: str) -> None:
+        """A Ray actor begins a life: whatever it had in an earlier one, it died with."""
         for name in [name for name, known in self._workers.items() if known.actor == actor]:
-            self._give_up(name, is_dead=True)
-        self._workers[worker] = _Worker(actor, time.monotonic())
+            self._queue.blame(self._give_up(name))
+        if (loss := self._silent.pop(actor, None)) is not None:  # it was silent because it died
+            self._queue.blame(loss)
 
-    def take(self, worker: str) -> Reply:
+    def take(self, worker: str, actor: str) -> Reply:
         """Ask for a part."""
-        self._hear(worker)
+        self._hear(worker, actor)
         if self._is_stopping or self._queue.is_empty:
             return Reply(is_over=True)
         assignment = self._queue.take(worker)
@@ -94,34 +98,42 @@ class JobBoard:
         return Reply(assignment)
 
     def announce(self, worker: str, document: str) -> None:
-        """A worker with a careful part begins a document."""
-        self._hear(worker)
+        """A worker with a careful part begins a document; empty: it has ended the last one."""
         self._queue.announce(worker, document)
 
-    def report(self, worker: str, report: WorkerReport) -> None:
-        """Sign of life, and the counts so far."""
-        self._hear(worker)
-        self._workers[worker].report = report
+    def report(self, worker: str, actor: str, report: WorkerReport) -> None:
+        """Sign of life, the parts that a worker has, and their counts so far."""
+        known = self._hear(worker, actor)
+        known.report = report
         for part in report.counts_by_part:
             self._queue.claim(worker, part)
+        # A reply that was lost on its way, or a call that the network repeated.
+        unknown = self._queue.held_by(worker) - report.counts_by_part.keys()
+        for part in unknown & known.unknown_to_it:
+            self._queue.give_back(worker, part)
+        known.unknown_to_it = unknown
 
-    def finish(self, worker: str, finished: FinishedPart) -> Reply:
+    def finish(self, worker: str, actor: str, finished: FinishedPart) -> Reply:
         """Tell of a finished part and ask for the next one."""
-        self._hear(worker)
-        self._workers[worker].report.counts_by_part.pop(finished.part, None)
-        self._queue.finish(finished.part)
-        if finished.is_ours:
+        self._hear(worker, actor).report.counts_by_part.pop(finished.part, None)
+        is_news = self._queue.finish(finished.part)
+        if is_news and finished.is_ours:
             self._finished.update(finished.counts)
-        return self.take(worker)
+        return self.take(worker, actor)
 
-    def leave(self, worker: str) -> None:
-        """A worker ends in order."""
-        self._workers.pop(worker, None)
-        self._queue.lost(worker, is_dead=False)
+    def leave(self, worker: str) -> bool:
+        """A worker cannot go on; returns whether others can."""
+        if worker in self._workers:
+            self._give_up(worker)
+        return bool(self._workers)
 
     def stop(self) -> None:
         """Hand out nothing more."""
         self._is_stopping = True
+
+    def hopeless_part(self) -> str:
+        """A part that workers die of whatever is done; empty: there is none."""
+        return self._queue.hopeless
 
     def figures(self) -> dict[str, int]:
         """How the job stands, counted since this start unless it says otherwise."""
@@ -147,22 +159,22 @@ class JobBoard:
         self._gauges.show(figures)
         return figures
 
-    def _hear(self, worker: str) -> None:
-        if worker not in self._workers:  # given up too early, or the board itself is a new one
-            self._workers[worker] = _Worker("", 0.0)
-        self._workers[worker].heard_s = time.monotonic()
+    def _hear(self, worker: str, actor: str) -> _Worker:
+        known = self._workers.setdefault(worker, _Worker(actor, 0.0))
+        known.heard_s = time.monotonic()
+        return known
 
     def _give_up_silent_workers(self) -> None:
         silent_since_s = time.monotonic() - _SILENCE_S
         for name, worker in list(self._workers.items()):
             if worker.heard_s < silent_since_s:
-                self._give_up(name, is_dead=False)
+                self._silent[worker.actor] = self._give_up(name)
 
-    def _give_up(self, worker: str, *, is_dead: bool) -> None:
+    def _give_up(self, worker: str) -> Loss:
         gone = self._workers.pop(worker)
         self._num_restarts_of_lost += gone.report.num_engine_restarts
         self._num_lost += 1
-        self._queue.lost(worker, is_dead=is_dead)
+        return self._queue.lost(worker)
 
 
 def find_todo(documents_folder: str, stage_folder: str) -> tuple[int, list[str]]:

@@ -90,7 +90,7 @@ class Care:
     killers: Mapping[str, str]
     """Documents not to be touched any more, and what they did."""
     announce: Callable[[str], Awaitable[None]]
-    """Called with a document's id before anything is done with it."""
+    """Called with a document's id before anything is done with it, and with nothing at the end."""
 
 
 class ChainRunner:
@@ -129,6 +129,7 @@ class ChainRunner:
         groups = [documents[start : start + self._size] for start in starts]
         if care is not None:
             written = [await self._run_group(group, tally, journal, care) for group in groups]
+            await care.announce("")
         else:
             written = await _all_or_first_error(
                 [self._run_group(group, tally, journal, None) for group in groups]

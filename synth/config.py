@@ -22,8 +22,9 @@ class OpenAIConfig(StrictConfig):
     """`token_ids`: completions of exactly our tokens (vLLM); `text`: completions of the same as
     text; `chat`: chat completions, for servers that have nothing else (protocol `chat` only)."""
     max_retries: int = Field(default=6, ge=0)
-    """Tries after the first, with exponential backoff and jitter, where the server is busy or
-    cannot be reached; what it says in `Retry-After` is kept to."""
+    """Tries after the first, with exponential backoff and jitter, where the server fails or cannot
+    be reached, before it counts as dead. One that is busy is asked again until it answers, when its
+    `Retry-After` says."""
     timeout_s: float = Field(default=600.0, gt=0)
     """Longest wait for one reply."""
     requests_per_minute: int | None = Field(default=None, ge=1)

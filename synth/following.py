@@ -1,12 +1,13 @@
 """The driver's part while workers write: show progress, keep it, stop when asked to."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from pipeline import storage
-from pipeline.errors import StoppedError
+from pipeline.errors import JobFailedError, StoppedError
 from pipeline.process import StopRequest, stop_requests
 from pipeline.progress import ProgressLog
 from pipeline.run_folder import METRICS_FILE
@@ -29,6 +30,7 @@ def follow(
         grace_s: how long parts in flight may take after a request to stop.
 
     Raises:
+        JobFailedError: workers die of a part whatever is done.
         StoppedError: SIGTERM or Ctrl-C asked for an end.
         RayError: a worker failed.
     """
@@ -38,6 +40,10 @@ def follow(
     with stop_requests() as request, SynthView() as view:
         pool.start()
         while not pool.has_ended(_POLL_INTERVAL_S):
+            if request:
+                _wait_for_parts(board, pool, view, request, grace_s)
+                log.close()
+                raise StoppedError(_farewell(_ask(board), request))
             figures = _ask(board)
             if figures is None:
                 continue
@@ -49,10 +55,7 @@ def follow(
                 # A lane of a lost worker may wait for a node that never comes: its work is done.
                 pool.has_ended(_LAST_WORDS_S)
                 break
-            if request:
-                _wait_for_parts(board, pool, view, request, grace_s)
-                log.close()
-                raise StoppedError(_farewell(_ask(board), request))
+            _refuse_hopeless(board)
         if (figures := _ask(board)) is not None:
             line = progress.update(figures)
             log.note(line["done"], line)
@@ -91,9 +94,22 @@ def _ask(board: Any) -> dict[str, int] | None:
 
     try:
         figures: dict[str, int] = ray.get(board.figures.remote(), timeout=10 * _POLL_INTERVAL_S)
+    except ray.exceptions.RayTaskError:
+        raise  # a mistake in the board itself
     except (ray.exceptions.RayError, TimeoutError):
-        return None  # the pool itself reports what went wrong
+        return None  # it is out of reach for the moment; the pool reports what else went wrong
     return figures
+
+
+def _refuse_hopeless(board: Any) -> None:
+    import ray
+
+    with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        if part := ray.get(board.hopeless_part.remote(), timeout=_POLL_INTERVAL_S):
+            raise JobFailedError(
+                f"synth: workers die of {part} again and again, before or after its documents are "
+                f"written; look at their logs, and at the documents of that part"
+            )
 
 
 def _wait_for_parts(

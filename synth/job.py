@@ -10,7 +10,9 @@ the driver or the object store, and what is done is what is committed: killed an
 start looks at the names of the commits and goes on.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from importlib import metadata
 from typing import Any
 
@@ -55,13 +57,12 @@ def run_synth(
         return done
     num_parts, todo = find_todo(documents_folder, folder)
     if todo:
-        with ThreadPoolExecutor(1) as thread:
-            # Before any worker starts: a wrong model or protocol is the user's to mend, at once.
-            # Loading a tokenizer takes about as long as starting Ray.
-            checked = thread.submit(_check_synthesizer, config)
-            with ray_session(log_folder), explained_errors("synth", log_folder):
-                checked.result()
-                _write_parts(config, documents_folder, stage, documents, num_parts)
+        # Before any worker starts: a wrong model or protocol is the user's to mend, at once.
+        # Loading a tokenizer takes about as long as starting Ray.
+        await_check = _in_background(lambda: _check_synthesizer(config))
+        with ray_session(log_folder), explained_errors("synth", log_folder):
+            await_check()
+            _write_parts(config, documents_folder, stage, documents, num_parts)
     storage.remove_tree(storage.join(folder, journal.FOLDER))
     return stage.close(expected_parts=committed_names(documents_folder))
 
@@ -77,6 +78,25 @@ def identity_fields(config: SynthConfig) -> dict[str, Any]:
         fields["styles"] = load_library(config.style_folder, config.styles).fingerprints()
         del fields["style_folder"]  # where the styles lie is not what they say
     return fields
+
+
+def _in_background(work: Callable[[], None]) -> Callable[[], None]:
+    """Begin some work; the result waits for it and raises what it raised.
+
+    The thread keeps nobody: after Ctrl-C the program ends whatever the thread waits for.
+    """
+    outcome: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
+
+    threading.Thread(target=run, daemon=True, name="check").start()
+    return outcome.result
 
 
 def _check_synthesizer(config: SynthConfig) -> None:

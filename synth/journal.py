@@ -16,7 +16,7 @@ import orjson
 
 from pipeline import storage
 from pipeline.contracts import pair_of, shot_of
-from pipeline.errors import DamagedInputError
+from pipeline.errors import InputError
 from pipeline.progress import log_line
 from pipeline.shards import read_lines, write_shard
 from synth.chains import DroppedPair, QuarantinedDocument, WrittenGroup
@@ -61,9 +61,12 @@ class PartJournal:
             return
         name = f"{self._num_segments:05d}-{self._attempt}.jsonl.zst"
         self._num_segments += 1
-        with write_shard(self._folder, name) as segment:
-            for group in groups:
-                segment.write(group)
+        try:
+            with write_shard(self._folder, name) as segment:
+                for group in groups:
+                    segment.write(group)
+        except FileNotFoundError:  # another attempt has committed the part and removes its journal
+            log_line(f"{self._folder} was removed; the part is committed already")
 
     def remove(self) -> None:
         """Remove the journal: the part is committed."""
@@ -76,7 +79,7 @@ class PartJournal:
             uri = storage.join(self._folder, name)
             try:
                 yield from [decode_group(line) for line in read_lines(uri)]
-            except DamagedInputError as error:  # its groups are written again, nothing is lost
+            except InputError as error:  # damaged, or gone: its groups are written again
                 log_line(f"a journal segment is left out: {error}")
 
 

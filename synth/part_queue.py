@@ -7,13 +7,13 @@
 Nothing here is kept: what is done is what is committed, and a new queue starts from that.
 """
 
-import contextlib
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_DEATHS_BEFORE_CARE = 2
+_DEATHS_BEFORE_CARE = 3
 _DEATHS_OF_A_KILLER = 2
+_MAX_DEATHS = 10
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,15 @@ class Assignment:
     """Workers died while they had this part: one document after another, each announced."""
     killers: dict[str, str] = field(default_factory=dict)
     """Documents that workers died of, each with what it did: not to be touched any more."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What was taken back from a worker that is gone."""
+
+    parts: list[str]
+    document: str | None
+    """The document that it announced last."""
 
 
 class PartQueue:
@@ -57,7 +66,16 @@ class PartQueue:
     @property
     def is_empty(self) -> bool:
         """Whether no part is left to write."""
-        return not self._waiting and not self.num_in_flight
+        return not self._waiting and not any(self._holders.values())
+
+    @property
+    def hopeless(self) -> str:
+        """A part that workers die of whatever is done; empty: there is none."""
+        return next((part for part, deaths in self._deaths.items() if deaths >= _MAX_DEATHS), "")
+
+    def held_by(self, worker: str) -> set[str]:
+        """Parts that a worker has."""
+        return set(self._holders.get(worker, ()))
 
     def take(self, worker: str) -> Assignment | None:
         """The next part for a worker, if there is one that it may have now."""
@@ -79,44 +97,52 @@ class PartQueue:
             self._drop_waiting(part)
 
     def announce(self, worker: str, document: str) -> None:
-        """A worker with a careful part begins a document."""
+        """A worker with a careful part begins a document; empty: it has ended the last one."""
         self._announced[worker] = document
 
-    def finish(self, part: str) -> None:
-        """A part is committed, whoever did it."""
+    def finish(self, part: str) -> bool:
+        """A part is committed, whoever did it; returns whether that is news."""
         is_held = False
         for parts in self._holders.values():
             if part in parts:
                 parts.remove(part)
                 is_held = True
-        if not is_held:  # it was taken back from the one who has committed it now
-            self._drop_waiting(part)
+        # If nobody has it, it was taken back from the one who has committed it now.
+        is_news = is_held or self._drop_waiting(part)
         self._deaths.pop(part, None)
         self._killers.pop(part, None)
+        return is_news
 
-    def lost(self, worker: str, *, is_dead: bool) -> list[str]:
-        """Take back what a worker had.
+    def give_back(self, worker: str, part: str) -> None:
+        """A worker does not know of a part that it was given."""
+        self._holders[worker].discard(part)
+        self._waiting.appendleft(part)
 
-        Args:
-            worker: the worker.
-            is_dead: it died, as opposed to falling silent, which proves nothing against its parts.
-        """
-        taken_back = sorted(self._holders.pop(worker, ()))
-        document = self._announced.pop(worker, None)
-        for part in taken_back:
-            self._deaths[part] += is_dead
-        if is_dead and document is not None and len(taken_back) == 1:
-            self._blamed[document] += 1
-            if self._blamed[document] >= _DEATHS_OF_A_KILLER:
-                said = f"the worker died {self._blamed[document]} times while writing about it"
-                self._killers.setdefault(taken_back[0], {})[document] = said
-        self._waiting.extendleft(reversed(taken_back))
-        self.num_taken_back += len(taken_back)
-        return taken_back
+    def lost(self, worker: str) -> Loss:
+        """Take back what a worker had that is gone, for whatever reason."""
+        parts = sorted(self._holders.pop(worker, ()))
+        self._waiting.extendleft(reversed(parts))
+        self.num_taken_back += len(parts)
+        return Loss(parts, self._announced.pop(worker, None))
 
-    def _drop_waiting(self, part: str) -> None:
-        with contextlib.suppress(ValueError):
+    def blame(self, loss: Loss) -> None:
+        """A worker that is gone has died: what it had may be the cause."""
+        self._deaths.update(loss.parts)
+        if not loss.document or len(loss.parts) != 1:
+            return
+        self._blamed[loss.document] += 1
+        if self._blamed[loss.document] >= _DEATHS_OF_A_KILLER:
+            part = loss.parts[0]
+            said = f"the worker died {self._blamed[loss.document]} times while writing about it"
+            self._killers.setdefault(part, {})[loss.document] = said
+            self._deaths[part] = _DEATHS_BEFORE_CARE  # the cause is known; there may be another
+
+    def _drop_waiting(self, part: str) -> bool:
+        try:
             self._waiting.remove(part)
+        except ValueError:
+            return False
+        return True
 
     def _needs_care(self, part: str) -> bool:
         return self._deaths[part] >= _DEATHS_BEFORE_CARE

@@ -79,6 +79,7 @@ def run_pool(pool: Pool, order: WorkerOrder) -> Iterator[Any]:
     context = ray.data.DataContext.get_current()
     # A bad node is no reason to end the work of all others; what always fails still ends it.
     context.max_consecutive_actor_init_deaths = _TOLERATED_FAILED_STARTS
+    context.actor_init_retry_on_errors = True
     num_lanes = pool.max_workers * pool.parts_in_flight
     # Items, not a range: reading a range takes a CPU slot, which the workers may all have taken.
     items = [{"id": number} for number in range(num_lanes)]

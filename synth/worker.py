@@ -8,11 +8,13 @@ millisecond, however many there are.
 import asyncio
 import contextlib
 import uuid
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.contracts import Document, decode_document
+from pipeline.errors import JobFailedError
 from pipeline.process import ProcessFamily
 from pipeline.progress import log_line
 from pipeline.shards import read_lines, write_shard
@@ -31,7 +33,7 @@ from synth.tally import Tally
 from synth.writing import ModelWriter, PairWriter, RuleWriter
 
 _REPORT_INTERVAL_S = 1.0
-_ASK_AGAIN_S = 0.5
+_ASK_AGAIN_S, _MAX_ASK_AGAIN_S = 0.5, 5.0
 _ONE_AT_A_TIME = EngineLimits(max_requests=1)
 
 
@@ -55,7 +57,9 @@ class SynthWorker:
         """Load tokenizer and engine."""
         import ray
 
-        self._order, self._name = order, uuid.uuid4().hex[:8]
+        actor = ray.get_runtime_context().get_actor_id()
+        ray.get(order.board.register.remote(actor))
+        self._order, self._identity = order, (uuid.uuid4().hex[:8], actor)
         self._stage = StageFolder(order.stage_folder, StageIdentity(**order.identity))
         self._config = SynthConfig.model_validate(order.config)
         self._family: ProcessFamily | None = None
@@ -69,14 +73,13 @@ class SynthWorker:
             writer, self._config.shots_per_chain, provenance, ChainSlots(limits)
         )
         self._tallies: dict[str, Tally] = {}
+        """Counts so far, by each part that a lane of this worker has."""
         self._pulse: asyncio.Task[None] | None = None
-        actor = ray.get_runtime_context().get_actor_id()
-        ray.get(order.board.register.remote(self._name, actor))
 
     async def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Run the lanes of one batch (of size 1); returns how many parts each committed."""
         if self._pulse is None:
-            self._pulse = asyncio.get_running_loop().create_task(self._keep_reporting())
+            self._pulse = asyncio.get_running_loop().create_task(_keep_reporting(weakref.ref(self)))
         return {"parts": [await self._run_lane() for _ in batch["id"]]}
 
     def __del__(self) -> None:
@@ -97,44 +100,60 @@ class SynthWorker:
         return ModelWriter(config, protocol, self._engine)
 
     async def _run_lane(self) -> int:
-        num_parts = 0
-        reply: Reply = await self._order.board.take.remote(self._name)
+        """Write part after part; returns how many.
+
+        Raises:
+            JobFailedError: there is no engine any more, here or anywhere.
+        """
+        board, num_parts, wait_s = self._order.board, 0, _ASK_AGAIN_S
+        reply: Reply = await board.take.remote(*self._identity)
         while not reply.is_over:
-            if reply.assignment is None:  # others still write the last parts, and may fail
-                await asyncio.sleep(_ASK_AGAIN_S)
-                reply = await self._order.board.take.remote(self._name)
+            part = reply.assignment.part if reply.assignment is not None else ""
+            if reply.assignment is None or part in self._tallies:
+                # Others still write the last parts, and may fail; or the board was out of touch
+                # with this worker, and gives it what another of its lanes has.
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, _MAX_ASK_AGAIN_S)
+                reply = await board.take.remote(*self._identity)
                 continue
-            finished = await self._write_part(reply.assignment)
-            num_parts += 1
-            reply = await self._order.board.finish.remote(self._name, finished)
+            try:
+                finished = await self._write_part(reply.assignment)
+            except JobFailedError as error:
+                log_line(f"this worker gives up: {error}")
+                if await board.leave.remote(self._identity[0]):
+                    return num_parts
+                raise
+            num_parts, wait_s = num_parts + 1, _ASK_AGAIN_S
+            reply = await board.finish.remote(*self._identity, finished)
         return num_parts
 
     async def _write_part(self, assignment: Assignment) -> FinishedPart:
         part = assignment.part
-        # By a worker that was given up, or by another run.
-        if await asyncio.to_thread(self._stage.is_committed, part):
-            log_line(f"{part} is committed already")
-            return FinishedPart(part, {}, is_ours=False)
-        log_line(f"{part} begun")
-        journal = await asyncio.to_thread(self._open_journal, part)
         with self._tally_of(part) as tally:
+            # By a worker that was given up, or by another run.
+            if await asyncio.to_thread(self._stage.is_committed, part):
+                log_line(f"{part} is committed already")
+                return FinishedPart(part, {}, is_ours=False)
+            log_line(f"{part} begun")
+            journal = await asyncio.to_thread(self._open_journal, assignment)
             documents = await asyncio.to_thread(self._read_documents, part)
             written = await self._runner.run(
                 documents, tally, journal=journal, care=self._care_for(assignment)
             )
             commit = await asyncio.to_thread(self._save, part, documents, written, tally)
-        is_ours = await asyncio.to_thread(self._stage.commit_once, commit)
+            is_ours = await asyncio.to_thread(self._stage.commit_once, commit)
         if journal is not None:
             await asyncio.to_thread(journal.remove)
         log_line(f"{part} {'committed' if is_ours else 'was committed by another worker'}")
         return FinishedPart(part, commit.counts, is_ours)
 
-    def _open_journal(self, part: str) -> PartJournal | None:
-        if not self._config.journal:
+    def _open_journal(self, assignment: Assignment) -> PartJournal | None:
+        # A careful part is written slowly and may end another worker: keep what is finished of it.
+        if not (self._config.journal or assignment.is_careful):
             return None
-        journal = PartJournal(self._stage.folder, part)
+        journal = PartJournal(self._stage.folder, assignment.part)
         if len(journal):
-            log_line(f"{part}: {len(journal)} chains out of the journal")
+            log_line(f"{assignment.part}: {len(journal)} chains out of the journal")
         return journal
 
     def _read_documents(self, part: str) -> list[Document]:
@@ -149,7 +168,7 @@ class SynthWorker:
             return None
 
         async def announce(document: str) -> None:
-            await self._order.board.announce.remote(self._name, document)
+            await self._order.board.announce.remote(self._identity[0], document)
 
         return Care(assignment.killers, announce)
 
@@ -168,19 +187,26 @@ class SynthWorker:
 
     @contextlib.contextmanager
     def _tally_of(self, part: str) -> Iterator[Tally]:
-        """Counts of a part that is being written, which the reports show."""
+        """Counts of a part that a lane has, which the reports show."""
         tally = self._tallies[part] = Tally()
         try:
             yield tally
         finally:
             del self._tallies[part]
 
-    async def _keep_reporting(self) -> None:
-        while True:
-            counts = {part: dict(tally.counts) for part, tally in self._tallies.items()}
-            restarts = self._engine.num_restarts if self._engine is not None else 0
-            self._order.board.report.remote(self._name, WorkerReport(counts, restarts))
-            await asyncio.sleep(_REPORT_INTERVAL_S)
+    def report(self) -> None:
+        """Tell the board how this worker gets on."""
+        counts = {part: dict(tally.counts) for part, tally in self._tallies.items()}
+        restarts = self._engine.num_restarts if self._engine is not None else 0
+        self._order.board.report.remote(*self._identity, WorkerReport(counts, restarts))
+
+
+async def _keep_reporting(worker: "weakref.ref[SynthWorker]") -> None:
+    """Report as long as there is a worker; a reference of our own would keep it from ending."""
+    while (alive := worker()) is not None:
+        alive.report()
+        del alive
+        await asyncio.sleep(_REPORT_INTERVAL_S)
 
 
 def write_chains(folder: str, part: str, written: ChainedPart, suffix: str = "") -> list[FileEntry]:

@@ -123,25 +123,27 @@ class Drill:
 
     def kill(self, target: str) -> bool:
         """Kill one process; False if none of that kind is there."""
+        alive = set(marked_processes(self.mark, _SIGNS["worker"]))
+        held = {pid: parts for pid, parts in self.in_flight().items() if pid in alive}
         if target == "driver":
             assert self.driver is not None
             self.driver.kill()
             self.driver.wait()
-            self.at_risk += sum(len(parts) for parts in self.in_flight().values())
+            self.at_risk += sum(map(len, held.values()))
             self.start_driver()
         elif target == "raylet":
             victim = self.nodes.pop(0)
             self.cluster.remove_node(victim, allow_graceful=False)
-            self.at_risk += max(map(len, self.in_flight().values()), default=0)
+            self.at_risk += max(map(len, held.values()), default=0)
             self.nodes.append(self.cluster.add_node(num_cpus=1))
         else:
             found = marked_processes(self.mark, _SIGNS[target])
             if not found:
                 return False
-            victim = random.Random(f"{self.seed}:{self.killed.total()}").choice(found)
-            os.kill(victim, signal.SIGKILL)
+            process = random.Random(f"{self.seed}:{self.killed.total()}").choice(found)
+            os.kill(process, signal.SIGKILL)
             if target == "worker":
-                self.at_risk += len(self.in_flight().get(victim, ()))
+                self.at_risk += len(held.get(process, ()))
         self.killed[target] += 1
         return True
 

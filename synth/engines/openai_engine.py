@@ -3,7 +3,9 @@
 import asyncio
 import itertools
 import os
+import random
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import InputError
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _PROBE_INTERVAL_S, _PROBE_TIMEOUT_S = 2.0, 30.0
-_REFUSED, _CONFIG_WRONG, _SERVER_ERRORS = (400, 413, 422), (401, 403, 404), 500
+_REFUSED, _CONFIG_WRONG, _LATER = (400, 413, 422), (401, 403, 404), (408, 409, 429)
+_DEFAULT_WAIT_S, _LONGEST_WAIT_S = 30.0, 600.0
 
 
 class OpenAIEngine:
@@ -63,13 +66,27 @@ class OpenAIEngine:
 
         await self._requests.take(1)
         await self._tokens.take(len(prompt) + self._config.max_new_tokens)
-        try:
+        while True:
             async with self._places:
-                if self._server.endpoint == "chat":
-                    generation = await self._chat(prompt, schema)
-                else:
-                    generation = await self._complete(prompt, schema)
+                try:
+                    return await self._ask(prompt, schema)
+                except openai.APIStatusError as error:
+                    if error.status_code not in _LATER:
+                        raise
+                    wait_s = _wait_asked_for(error.response.headers)
+                await asyncio.sleep(wait_s)  # in its place: the server has enough to do
+
+    async def _ask(self, prompt: Prompt, schema: dict[str, Any] | None) -> Generation:
+        """One request, with the client's own retries."""
+        import openai
+
+        try:
+            if self._server.endpoint == "chat":
+                return await self._chat(prompt, schema)
+            return await self._complete(prompt, schema)
         except openai.APIStatusError as error:
+            if error.status_code in _LATER:
+                raise
             if error.status_code in _REFUSED:
                 raise RequestFailedError(f"the server refuses it: {error.message}") from error
             if error.status_code in _CONFIG_WRONG:
@@ -77,7 +94,6 @@ class OpenAIEngine:
             raise EngineDiedError(f"the server fails: {error.message}") from error
         except openai.APIConnectionError as error:  # its timeouts, too
             raise EngineDiedError(f"the server cannot be reached: {error}") from error
-        return generation
 
     def shutdown(self) -> None:
         """Nothing of ours runs elsewhere."""
@@ -148,7 +164,7 @@ def wait_for_server(config: SynthConfig) -> None:
             except openai.APIConnectionError as error:
                 problem = f"{error} ({error.__cause__})"
             except openai.APIStatusError as error:
-                if error.status_code < _SERVER_ERRORS:
+                if error.status_code in _CONFIG_WRONG:
                     raise _refused(server, error.status_code, error.message) from error
                 problem = error.message
             else:
@@ -162,6 +178,13 @@ def wait_for_server(config: SynthConfig) -> None:
         raise InputError(
             f"synth.engine.openai.model {model!r}: {server.base_url} serves {', '.join(served[:5])}"
         )
+
+
+def _wait_asked_for(headers: Mapping[str, str]) -> float:
+    """Seconds after which a server wants to be asked again, spread so that not all come at once."""
+    asked = headers.get("retry-after", "")
+    wait_s = float(asked) if asked.replace(".", "", 1).isdigit() else _DEFAULT_WAIT_S
+    return min(wait_s, _LONGEST_WAIT_S) * random.uniform(1.0, 1.25)
 
 
 def _key(server: OpenAIConfig) -> str:

@@ -48,7 +48,9 @@ class SupervisedEngine:
             RuntimeError: it did not start; whatever else its library raises.
         """
         self._start, self._config, self._family = start, config, family
-        self._engine: Engine = self._start_by_deadline()
+        # One thread for good: some libraries tie what they start to the thread that did it.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="engine-starter")
+        self._engine: Engine = self._starter.submit(self._start_by_deadline).result()
         self.dtype, self.limits = self._engine.dtype, self._engine.limits
         self.num_restarts = 0
         self._isolation = Isolation()
@@ -58,8 +60,9 @@ class SupervisedEngine:
         self._condemned: dict[int, str] = {}
         self._num_condemned_in_a_row = 0
         self._failure: Exception | None = None
-        # One thread for good: some libraries tie what they start to the thread that did it.
-        self._starter = ThreadPoolExecutor(1, thread_name_prefix="engine-starter")
+        self._active: set[int] = set()
+        self._refused: set[int] = set()
+        self._has_answered = False
         self._changed = asyncio.Condition()
         self._death: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,21 +78,28 @@ class SupervisedEngine:
         Raises:
             RequestFailedError: the request kills every engine, or the engine refuses it.
             JobFailedError: engines do not start, or die of every request.
+            InputError: the engine refuses every request.
         """
         self._begin()
         number = next(self._numbers)
+        self._active.add(number)
         try:
             while number not in self._condemned:
                 await self._admit(number)
                 reply = await self._ask(number, prompt, schema)
                 if reply is not None:
-                    self._num_condemned_in_a_row = 0
-                    return reply
+                    return await self._take_note(reply)
             raise RequestFailedError(self._condemned.pop(number))
+        except RequestFailedError as error:
+            if not self._has_answered:
+                await self._await_first_answer(number, error)
+            raise
         finally:
+            self._active.discard(number)
+            self._refused.discard(number)
             was_active = self._isolation.is_active
             self._isolation.ended(number)
-            if was_active:
+            if was_active or self._refused:
                 await self._tell_waiting()
 
     def shutdown(self) -> None:
@@ -99,6 +109,32 @@ class SupervisedEngine:
                 task.get_loop().call_soon_threadsafe(task.cancel)
         self._starter.shutdown(wait=False, cancel_futures=True)
         self._engine.shutdown()
+
+    async def _take_note(self, reply: Generation) -> Generation:
+        self._num_condemned_in_a_row = 0
+        if not self._has_answered:
+            self._has_answered = True
+            await self._tell_waiting()
+        return reply
+
+    async def _await_first_answer(self, number: int, refusal: RequestFailedError) -> None:
+        """Hold a refusal back until the engine has shown that it answers others.
+
+        Raises:
+            InputError: it refuses all requests there are, so that the request is not the cause.
+        """
+        self._refused.add(number)
+        async with self._changed:
+            self._changed.notify_all()
+            await self._changed.wait_for(
+                lambda: self._has_answered or self._failure or self._refused >= self._active
+            )
+        if self._has_answered:
+            return
+        if self._failure is None:
+            self._failure = InputError(f"the engine refuses every request: {refusal}")
+            await self._tell_waiting()
+        raise self._failure
 
     def _begin(self) -> None:
         """Start the watchdog, once there is a loop to run it."""
@@ -178,13 +214,13 @@ class SupervisedEngine:
             )
         loop = asyncio.get_running_loop()
         for attempt in range(_MAX_FAILED_STARTS):
-            await loop.run_in_executor(self._starter, self._clear_away)
             try:
+                await loop.run_in_executor(self._starter, self._clear_away)
                 self._engine = await loop.run_in_executor(self._starter, self._start_by_deadline)
             except InputError as error:
                 return error
-            except (RuntimeError, OSError, EngineDiedError) as error:
-                reason = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the requests must hear of it
+                reason = f"{type(error).__name__}: {error}"
                 await asyncio.sleep(2.0**attempt)
             else:
                 return None

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.part_queue import Assignment, PartQueue
+from synth.part_queue import Assignment, Loss, PartQueue
 
 
 def names(count: int) -> list[str]:
@@ -14,7 +14,7 @@ def test_parts_in_order_and_back_to_the_front() -> None:
     queue = PartQueue(names(3))
     assert queue.take("a") == Assignment("s/part-00000000")
     assert queue.take("b") == Assignment("s/part-00000001")
-    assert queue.lost("a", is_dead=True) == ["s/part-00000000"]
+    assert queue.lost("a") == Loss(["s/part-00000000"], None)
     assert queue.take("b") == Assignment("s/part-00000000")
     for part in names(3):
         assert not queue.is_empty
@@ -26,7 +26,7 @@ def test_parts_in_order_and_back_to_the_front() -> None:
 def test_a_part_that_its_lost_worker_commits_all_the_same_is_done() -> None:
     queue = PartQueue(names(1))
     queue.take("a")
-    queue.lost("a", is_dead=False)
+    queue.lost("a")
     queue.finish("s/part-00000000")
     assert queue.is_empty
 
@@ -34,7 +34,7 @@ def test_a_part_that_its_lost_worker_commits_all_the_same_is_done() -> None:
 def test_a_worker_given_up_too_early_claims_its_parts() -> None:
     queue = PartQueue(names(2))
     queue.take("a")
-    queue.lost("a", is_dead=False)
+    queue.lost("a")
     queue.claim("a", "s/part-00000000")
     assert queue.take("b") == Assignment("s/part-00000001")
     assert queue.take("b") is None
@@ -42,9 +42,9 @@ def test_a_worker_given_up_too_early_claims_its_parts() -> None:
 
 def test_a_part_that_workers_die_of_is_written_alone_and_its_killer_named() -> None:
     queue = PartQueue(names(4))
-    for _ in range(2):  # two deaths with both parts in hand
+    for _ in range(3):  # three deaths with both parts in hand
         assert [queue.take("a").part for _ in range(2)] == names(2)  # type: ignore[union-attr]
-        queue.lost("a", is_dead=True)
+        queue.blame(queue.lost("a"))
     careful = queue.take("a")
     assert careful == Assignment("s/part-00000000", is_careful=True)
     assert queue.take("a") is None, "nothing beside a careful part"
@@ -56,7 +56,7 @@ def test_a_part_that_workers_die_of_is_written_alone_and_its_killer_named() -> N
         assert not careful.killers
         queue.announce("a", "doc-1")
         queue.announce("a", "doc-2")
-        queue.lost("a", is_dead=True)
+        queue.blame(queue.lost("a"))
     careful = queue.take("a")
     assert careful is not None
     assert careful.killers == {"doc-2": "the worker died 2 times while writing about it"}
@@ -66,7 +66,20 @@ def test_silence_is_no_evidence() -> None:
     queue = PartQueue(names(1))
     for _ in range(5):
         assert queue.take("a") == Assignment("s/part-00000000")
-        queue.lost("a", is_dead=False)
+        queue.lost("a")
+
+
+def test_a_part_that_kills_outside_its_documents_is_hopeless() -> None:
+    queue = PartQueue(names(2))
+    for _ in range(10):
+        assert not queue.hopeless
+        taken = queue.take("a")
+        assert taken is not None
+        assert not taken.killers
+        queue.announce("a", "doc-1")
+        queue.announce("a", "")  # all documents are written; it dies while saving
+        queue.blame(queue.lost("a"))
+    assert queue.hopeless == "s/part-00000000"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["take", "finish", "lost"]))))
@@ -80,6 +93,6 @@ def test_every_part_is_waiting_in_flight_or_done(events: list[tuple[str, str]]) 
             queue.finish(held[worker].pop())
             done += 1
         elif event == "lost":
-            assert queue.lost(worker, is_dead=True) == sorted(held[worker])
+            assert queue.lost(worker).parts == sorted(held[worker])
             held[worker] = []
         assert queue.num_waiting + queue.num_in_flight + done == 5

@@ -55,7 +55,7 @@ class Server:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 if status == 429:
-                    self.send_header("Retry-After-Ms", "20")
+                    self.send_header("Retry-After", "0.02")
                 self.end_headers()
                 self.wfile.write(data)
 
@@ -114,6 +114,12 @@ def test_a_busy_server_is_asked_again(server: Server, make) -> None:
     server.statuses = [429, 503, 500]
     assert asyncio.run(make(max_retries=4).generate(PROMPT)).text == "some text"
     assert len(server.requests) == 4
+
+
+def test_a_rate_limit_is_waited_for_however_long_it_lasts(server: Server, make) -> None:
+    server.statuses = [429] * 6
+    assert asyncio.run(make(max_retries=1).generate(PROMPT)).text == "some text"
+    assert len(server.requests) == 7
 
 
 @pytest.mark.parametrize(

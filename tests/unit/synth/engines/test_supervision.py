@@ -110,10 +110,22 @@ def test_a_refused_request_concerns_nobody_else() -> None:
     assert engine.num_restarts == 0
 
 
+def test_an_engine_that_refuses_everything_is_set_up_wrong() -> None:
+    replies = asyncio.run(ask(supervise(), [REFUSED] * 20))
+    assert replies == ["InputError: the engine refuses every request: too rude"] * 20
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (RuntimeError("no memory"), "JobFailedError: the engine does not start again: no memory"),
+        (
+            RuntimeError("no memory"),
+            "JobFailedError: the engine does not start again: RuntimeError: no memory",
+        ),
+        (
+            KeyError("gpu"),
+            "JobFailedError: the engine does not start again: KeyError: 'gpu'",
+        ),
         (InputError("no such model"), "InputError: no such model"),
     ],
 )
