@@ -131,9 +131,13 @@ class ChainRunner:
             written = [await self._run_group(group, tally, journal, care) for group in groups]
             await care.announce("")
         else:
-            written = await _all_or_first_error(
-                [self._run_group(group, tally, journal, None) for group in groups]
+            # The longest first: where nothing follows, short ones are left to fill the engine.
+            order = sorted(range(len(groups)), key=lambda index: -_num_chars(groups[index]))
+            results = await _all_or_first_error(
+                [self._run_group(groups[index], tally, journal, None) for index in order]
             )
+            by_index = dict(zip(order, results, strict=True))
+            written = [by_index[index] for index in range(len(groups))]
         part = ChainedPart()
         for documents_of, group in zip(groups, written, strict=True):
             provenance = dict(group.provenance)
@@ -191,6 +195,10 @@ class ChainRunner:
             tally.add("documents_without_pair")
             return []
         return [*history, Turn(document.text, written.task, written.pairs)]
+
+
+def _num_chars(documents: Sequence[Document]) -> int:
+    return sum(len(document.text) for document in documents)
 
 
 async def _all_or_first_error(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
