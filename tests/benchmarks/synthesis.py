@@ -283,8 +283,8 @@ PHASES = {"ipt": run_ipt_synth, "bare": run_bare, "barrier": run_barrier, "ngram
 def run_phase(name: str, folder: Path, arguments: list[str]) -> dict[str, Any]:
     """One phase in a process of its own, so that nothing of it is left for the next."""
     command = [sys.executable, __file__, *arguments, "--phase", name, "--folder", str(folder)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    result: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
     print(f"{name}: {result}", flush=True)
     return result
 
@@ -292,8 +292,8 @@ def run_phase(name: str, folder: Path, arguments: list[str]) -> dict[str, Any]:
 def main() -> int:
     """Run all phases and compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--texts", type=int, default=240)
-    parser.add_argument("--docs-per-part", type=int, default=60)
+    parser.add_argument("--texts", type=int, default=160)
+    parser.add_argument("--docs-per-part", type=int, default=40)
     parser.add_argument("--max-num-seqs", type=int, default=4)
     parser.add_argument("--ngram", action="store_true", help="measure n-gram speculation, too")
     parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)
@@ -301,7 +301,8 @@ def main() -> int:
     parser.add_argument("overrides", nargs="*", help="section.key=value")
     options = parser.parse_args()
     if options.phase:
-        print(json.dumps(PHASES[options.phase](options.folder, options)))
+        result = PHASES[options.phase](options.folder, options)
+        (options.folder / f"{options.phase}.json").write_text(json.dumps(result))
         return 0
     with tempfile.TemporaryDirectory(prefix="ipt-benchmark-") as name:
         folder = Path(name)
