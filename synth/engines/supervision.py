@@ -124,6 +124,7 @@ class SupervisedEngine:
             InputError: it refuses all requests there are, so that the request is not the cause.
         """
         self._refused.add(number)
+        self._isolation.ended(number)
         async with self._changed:
             self._changed.notify_all()
             await self._changed.wait_for(
