@@ -11,7 +11,6 @@ twice, and no more parts were begun again than were in flight when something was
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import re
@@ -30,8 +29,9 @@ from typing import Any
 from pipeline.contracts import decode_chain, decode_document
 from pipeline.shards import read_lines
 from pipeline.stage import read_commits, read_manifest
+from tests.benchmarks.bars import at_least, at_most, conclude, figure
+from tests.processes import DRILL, marked_processes
 
-DRILL = "IPT_DRILL"
 TARGETS = ("engine", "worker", "driver", "raylet")
 _SIGNS = {"engine": "synth.engines.fake_process", "worker": "MapWorker(MapBatches(SynthWorker"}
 _LOG_LINE = re.compile(r"^\S+ (\S+/part-\d+) (begun|committed|was committed)")
@@ -62,18 +62,6 @@ def audit(run: Path) -> Audit:
         result.duplicated += (found - wanted).total()
         result.quarantined += written[part].counts.get("documents_quarantined", 0)
     return result
-
-
-def marked_processes(mark: str, sign: str) -> list[int]:
-    """Processes of this drill whose command line holds `sign`."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            environment = (folder / "environ").read_bytes().split(b"\0")
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if f"{DRILL}={mark}".encode() in environment and sign in command:
-                found.append(int(folder.name))
-    return sorted(found)
 
 
 @dataclass
@@ -237,42 +225,21 @@ def main() -> int:
         redone = begun.total() - len(begun)
         result = audit(drill.run)
         left = marked_processes(drill.mark, _SIGNS["engine"])
-    is_clean = (
-        code == 0
-        and not (result.lost or result.duplicated or result.quarantined or left)
-        and redone <= drill.at_risk
-        and drill.killed.total() == options.kills
-    )
     kills = ", ".join(f"{target} {count}" for target, count in sorted(drill.killed.items()))
     print(f"kills: {kills}")
-    print(
-        f"faults: documents={result.documents} lost={result.lost} duplicated={result.duplicated} "
-        f"quarantined={result.quarantined} redone_parts={redone} parts_at_risk={drill.at_risk} "
-        f"orphans={len(left)} exit_code={code}"
+    return conclude(
+        "faults",
+        {
+            "kills": at_least(drill.killed.total(), options.kills),
+            "lost": at_most(result.lost, 0),
+            "duplicated": at_most(result.duplicated, 0),
+            "quarantined": at_most(result.quarantined, 0),
+            "redone_parts": at_most(redone, drill.at_risk),
+            "orphans": at_most(len(left), 0),
+            "exit_code": at_most(code, 0),
+            "documents": figure(result.documents),
+        },
     )
-    print(
-        json.dumps(
-            {
-                "benchmark": "faults",
-                "bars": {
-                    "lost": {"value": result.lost, "bar": 0, "ok": result.lost == 0},
-                    "duplicated": {
-                        "value": result.duplicated,
-                        "bar": 0,
-                        "ok": result.duplicated == 0,
-                    },
-                    "redone_parts": {
-                        "value": redone,
-                        "bar": drill.at_risk,
-                        "ok": redone <= drill.at_risk,
-                    },
-                    "orphans": {"value": len(left), "bar": 0, "ok": not left},
-                },
-                "machine": f"{os.cpu_count()} cores",
-            }
-        )
-    )
-    return 0 if is_clean else 1
 
 
 if __name__ == "__main__":

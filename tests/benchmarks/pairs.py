@@ -10,8 +10,6 @@ rule mining and of rendering on one core. Ends in one JSON line; exit code 1 if 
 
 import argparse
 import json
-import os
-import platform
 import random
 import shutil
 import statistics
@@ -34,6 +32,7 @@ from synth.quality.collapse import CorpusMetrics
 from synth.rules.config import RulesConfig
 from synth.rules.mining import mine_pairs
 from synth.templates.render import render_chain
+from tests.benchmarks.bars import at_least, conclude, figure
 
 PASSAGE_CHARS, MIN_PASSAGE_CHARS = 700, 200
 _ONCE = "synth.attempts=1"
@@ -182,17 +181,8 @@ def main() -> int:
     print(f"rendering: {per_s:,.0f} chains/s a core")
     if arguments.keep is None:
         shutil.rmtree(root)
-    bars = {
-        name: {"value": round(value, 3), "bar": BARS[name], "ok": value >= BARS[name]}
-        for name, value in sorted(figures.items())
-    }
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(
-        json.dumps(
-            {"benchmark": "pairs", "bars": bars, "rendered_per_s": round(per_s), "machine": machine}
-        )
-    )
-    return 0 if all(bar["ok"] for bar in bars.values()) else 1
+    bars = {name: at_least(value, BARS[name]) for name, value in sorted(figures.items())}
+    return conclude("pairs", bars | {"rendered_per_s": figure(per_s)})
 
 
 if __name__ == "__main__":

@@ -5,15 +5,14 @@ Runs `ipt run quickstart` in a temporary folder, adds up the memory of all its p
 a bar is missed.
 """
 
-import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from tests.benchmarks.bars import at_most, conclude
 
 BAR_S, BAR_GIB = 600.0, 12.0
 _SAMPLE_EVERY_S = 1.0
@@ -58,17 +57,15 @@ def main() -> int:
     wall_s = time.monotonic() - started
     audit = subprocess.run([ipt, "audit", str(folder)], capture_output=True, text=True)
     shutil.rmtree(folder.parent)
-    bars = {
-        "wall_s": {"value": round(wall_s, 1), "bar": BAR_S, "ok": wall_s < BAR_S},
-        "peak_memory_gib": {"value": round(peak_gib, 2), "bar": BAR_GIB, "ok": peak_gib < BAR_GIB},
-        "exit_code": {"value": process.returncode, "bar": 0, "ok": process.returncode == 0},
-        "audit_exit_code": {"value": audit.returncode, "bar": 0, "ok": audit.returncode == 0},
-    }
-    for name, figures in bars.items():
-        print(f"{name:<18} {figures['value']:>10}   bar {figures['bar']}")
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(json.dumps({"benchmark": "quickstart", "bars": bars, "machine": machine}))
-    return 0 if all(figures["ok"] for figures in bars.values()) else 1
+    return conclude(
+        "quickstart",
+        {
+            "wall_s": at_most(wall_s, BAR_S),
+            "peak_memory_gib": at_most(peak_gib, BAR_GIB),
+            "exit_code": at_most(process.returncode, 0),
+            "audit_exit_code": at_most(audit.returncode, 0),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a job costs besides its engine: `python tests/benchmarks/synth_scale.py`.
 
 A hundred thousand parts through `ipt synth`'s driver, board and workers on a local Ray, with the
-fake engine and one document a part, so that all that is measured is the work around the engine:
+fake engine and four documents a part, so that all that is measured is the work around the engine:
 overhead of a part, memory of driver and board at 1%, 50% and 100% of the parts, and the time in
 which a start sees that everything is committed. Ends in one JSON line; exit code 1 if a bar is
 missed.
@@ -9,25 +9,23 @@ missed.
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from pipeline.contracts import Document, document_id
 from pipeline.shards import write_shard
 from pipeline.stage import PartCommit, open_stage
+from tests.benchmarks.bars import at_most, conclude, figure
 from tests.tokenizers import save_tokenizer
 
 BARS = {"resume_s": 5.0, "driver_growth": 1.5, "board_bytes_per_part": 1000.0}
-SOURCE = "made-up"
+SOURCE, DOCUMENTS_PER_PART = "made-up", 4
 
 
 def write_documents(folder: Path, num_parts: int, documents_per_part: int) -> None:
@@ -146,7 +144,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ipt-benchmark-") as name:
         folder = Path(name)
         save_tokenizer(folder / "tokenizer")
-        write_documents(folder / "documents", options.parts, documents_per_part=1)
+        write_documents(folder / "documents", options.parts, DOCUMENTS_PER_PART)
         print(f"{options.parts:,} parts written", flush=True)
         driver = start(folder, options.lanes)
         watch = Watch(driver.pid, folder / "augmented/metrics.jsonl")
@@ -163,25 +161,20 @@ def main() -> int:
     print(f"\n{'parts committed':<18}{'driver':>10}{'board':>10}")
     for parts, driver_bytes, board_bytes in (few, half, full):
         print(f"{parts:<18,}{driver_bytes / 2**20:>8.0f}MB{board_bytes / 2**20:>8.0f}MB")
-    measured = {
-        "resume_s": resume_s,
-        "driver_growth": full[1] / few[1],
-        "board_bytes_per_part": (full[2] - few[2]) / max(1, full[0] - few[0]),
-    }
-    bars: dict[str, Any] = {
-        key: {"value": round(value, 3), "bar": BARS[key], "ok": value <= BARS[key]}
-        for key, value in measured.items()
-    }
-    bars["overhead_per_part_ms"] = {"value": round(per_part_ms, 2), "bar": None, "ok": True}
-    bars["resume_peak_mb"] = {"value": round(resume_bytes / 2**20, 1), "bar": None, "ok": True}
-    bars["exit_code"] = {"value": driver.returncode, "bar": 0, "ok": driver.returncode == 0}
-    for key, figures in bars.items():
-        print(f"{key:<22} {figures['value']:>10}   bar {figures['bar']}")
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(json.dumps({"benchmark": "synth_scale", "bars": bars, "machine": machine}))
-    return 0 if all(figures["ok"] for figures in bars.values()) else 1
+    growth = (full[2] - few[2]) / max(1, full[0] - few[0])
+    return conclude(
+        "synth_scale",
+        {
+            "resume_s": at_most(resume_s, BARS["resume_s"]),
+            "driver_growth": at_most(full[1] / few[1], BARS["driver_growth"]),
+            "board_bytes_per_part": at_most(growth, BARS["board_bytes_per_part"]),
+            "overhead_per_part_ms": figure(per_part_ms),
+            "overhead_per_document_ms": figure(per_part_ms / DOCUMENTS_PER_PART),
+            "resume_peak_mb": figure(resume_bytes / 2**20),
+            "exit_code": at_most(driver.returncode, 0),
+        },
+    )
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     sys.exit(main())

@@ -16,8 +16,6 @@ code 1 if a bar is missed.
 import argparse
 import asyncio
 import json
-import os
-import platform
 import random
 import re
 import subprocess
@@ -44,6 +42,7 @@ from synth.engines.vllm_engine import VllmEngine, engine_arguments
 from synth.protocols import fit_prompt, load_synthesizer_tokenizer, make_protocol
 from synth.quality.config import ChecksConfig
 from synth.tasks import Task, Turn
+from tests.benchmarks.bars import at_least, conclude, figure
 from train.metrics import read_metrics
 
 SHOTS = 3
@@ -316,31 +315,23 @@ def main() -> int:
     for phase, result in results.items():
         rate = result["output_tokens"] / result["seconds"]
         print(f"{phase:<10}{result['seconds']:>10.1f}{result['output_tokens']:>15,}{rate:>10.1f}")
-    measured = {
-        "ratio_vs_bare_engine": (ipt["output_tokens"] / ipt["seconds"])
-        / (bare["output_tokens"] / bare["seconds"]),
-        "ratio_vs_barrier_rounds": (ipt["texts"] / ipt["seconds"])
-        / (barrier["texts"] / barrier["seconds"]),
-    }
-    bars: dict[str, Any] = {
-        name: {"value": round(value, 3), "bar": BARS[name], "ok": value >= BARS[name]}
-        for name, value in measured.items()
-    }
-    further = {
-        "ratio_vs_bare_engine_while_busy": ipt["busy_tokens_per_s"] / bare["busy_tokens_per_s"],
-        "prefix_hit_rate": ipt["prefix_hit_rate"],
-        "prefix_hit_rate_bare": bare["prefix_hit_rate"],
-        "startup_s": ipt["startup_s"],
+    texts_per_s, barrier_per_s = (r["texts"] / r["seconds"] for r in (ipt, barrier))
+    ipt_rate, bare_rate = (r["output_tokens"] / r["seconds"] for r in (ipt, bare))
+    bars = {
+        "ratio_vs_bare_engine": at_least(ipt_rate / bare_rate, BARS["ratio_vs_bare_engine"]),
+        "ratio_vs_barrier_rounds": at_least(
+            texts_per_s / barrier_per_s, BARS["ratio_vs_barrier_rounds"]
+        ),
+        "ratio_vs_bare_engine_while_busy": figure(
+            ipt["busy_tokens_per_s"] / bare["busy_tokens_per_s"]
+        ),
+        "prefix_hit_rate": figure(ipt["prefix_hit_rate"]),
+        "prefix_hit_rate_bare": figure(bare["prefix_hit_rate"]),
+        "startup_s": figure(ipt["startup_s"]),
     }
     if options.ngram:
-        further["ngram_vs_bare_engine"] = bare["seconds"] / results["ngram"]["seconds"]
-    for name, value in further.items():
-        bars[name] = {"value": round(value, 3), "bar": None, "ok": True}
-    for name, figures in bars.items():
-        print(f"{name:<32} {figures['value']:>8}   bar {figures['bar']}")
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(json.dumps({"benchmark": "synthesis", "bars": bars, "machine": machine}))
-    return 0 if all(figures["ok"] for figures in bars.values()) else 1
+        bars["ngram_vs_bare_engine"] = figure(bare["seconds"] / results["ngram"]["seconds"])
+    return conclude("synthesis", bars)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.processes import DRILL, marked_processes, wait_for
 from tests.tokenizers import WORDS
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +35,15 @@ def small_run(tmp_path: Path, tokenizer_folder: Path) -> Callable[[str], Path]:
     """Write the TOML of a run on 60 made-up texts, with the fake engine and a tiny model."""
     write_corpus(tmp_path / "corpus.jsonl")
     return lambda name: write_config(tmp_path, name, tokenizer_folder)
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A mark on every process that the test starts; none of them may be left at its end."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(DRILL, mark)
+    yield mark
+    assert wait_for(lambda: not marked_processes(mark)), marked_processes(mark)
 
 
 def write_corpus(path: Path, num_texts: int = 60) -> None:

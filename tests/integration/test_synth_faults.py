@@ -3,9 +3,7 @@
 import shutil
 import signal
 import subprocess
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -14,8 +12,9 @@ import pytest
 from pipeline.contracts import decode_document
 from pipeline.shards import read_lines
 from pipeline.stage import read_commits, read_manifest
-from tests.faults import DRILL, TARGETS, Drill, audit, finish, marked_processes, prepare
+from tests.faults import TARGETS, Drill, audit, finish, prepare
 from tests.integration.conftest import IPT, NOISE, run_ipt
+from tests.processes import marked_processes, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -34,24 +33,6 @@ def job(ingested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     run = tmp_path / "run"
     shutil.copytree(ingested / "run", run)
     return run, ["synth", str(ingested / "run.toml"), f"run.dir={run}"]
-
-
-@pytest.fixture
-def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A mark on every process that the test starts; none of them may be left at its end."""
-    mark = uuid.uuid4().hex
-    monkeypatch.setenv(DRILL, mark)
-    yield mark
-    assert wait_for(lambda: not marked_processes(mark, "")), marked_processes(mark, "")
-
-
-def wait_for(is_so: Callable[[], object], within_s: float = 60.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults import audit
 from tests.integration.conftest import IPT, run_ipt, write_config, write_corpus
-from tests.integration.test_synth_faults import wait_for
+from tests.processes import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 RAY = str(Path(sys.executable).with_name("ray"))

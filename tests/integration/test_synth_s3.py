@@ -14,7 +14,7 @@ from pipeline.contracts import decode_chain, decode_document
 from pipeline.shards import read_lines
 from pipeline.stage import committed_names, read_commits, read_manifest
 from tests.integration.conftest import IPT, run_ipt, write_config, write_corpus
-from tests.integration.test_synth_faults import wait_for
+from tests.processes import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +12,10 @@ import orjson
 import pytest
 
 from pipeline.stage import read_manifest
-from tests.faults import DRILL, audit, marked_processes
+from tests.faults import audit
 from tests.integration.conftest import run_ipt, write_config, write_corpus
-from tests.integration.test_synth_faults import commits_of, start, wait_for
+from tests.integration.test_synth_faults import commits_of, start
+from tests.processes import marked_processes, wait_for
 from tests.tiny_model import save_tiny_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.slow]
@@ -43,15 +43,6 @@ def job(tmp_path: Path, tiny_model: Path) -> tuple[Path, list[str]]:
     config = write_config(tmp_path, "run", tiny_model)
     run_ipt("ingest", str(config))
     return tmp_path / "run", ["synth", str(config), *VLLM]
-
-
-@pytest.fixture
-def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A mark on every process of the test, none of which may be left."""
-    mark = uuid.uuid4().hex
-    monkeypatch.setenv(DRILL, mark)
-    yield mark
-    assert wait_for(lambda: not marked_processes(mark, "")), marked_processes(mark, "")
 
 
 def more_commits(run: Path, process: subprocess.Popen[str]) -> bool:

@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pipeline import guardian
 from pipeline.process import ProcessFamily, stop_requests
+from tests.processes import wait_for
 
 # A process that starts another one, as engines do, and waits.
 PARENT = """
@@ -27,15 +26,6 @@ time.sleep(60)
 """
 
 
-def eventually(is_so: Callable[[], bool], within_s: float = 10.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def test_the_family_of_a_killed_process_goes_with_it() -> None:
     root = str(Path(guardian.__file__).parents[1])
     parent = subprocess.Popen(
@@ -49,7 +39,7 @@ def test_the_family_of_a_killed_process_goes_with_it() -> None:
     assert len(guardian.find_marked(mark)) == 2
     parent.kill()
     parent.wait()
-    assert eventually(lambda: not guardian.find_marked(mark))
+    assert wait_for(lambda: not guardian.find_marked(mark))
 
 
 def test_a_family_can_be_killed_and_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,35 @@
+"""How every benchmark ends: a table of its figures, one JSON line, and the exit code."""
+
+import json
+import os
+import platform
+from typing import Any
+
+Bars = dict[str, dict[str, Any]]
+
+
+def at_least(value: float, bar: float) -> dict[str, Any]:
+    """A figure that must reach its bar."""
+    return {"value": round(value, 3), "bar": bar, "ok": value >= bar}
+
+
+def at_most(value: float, bar: float) -> dict[str, Any]:
+    """A figure that must not exceed its bar."""
+    return {"value": round(value, 3), "bar": bar, "ok": value <= bar}
+
+
+def figure(value: float) -> dict[str, Any]:
+    """A figure without a bar."""
+    return {"value": round(value, 3), "bar": None, "ok": True}
+
+
+def conclude(benchmark: str, bars: Bars) -> int:
+    """Print the end of a benchmark; returns 1 if a bar is missed."""
+    width = max(map(len, bars))
+    for name, figures in bars.items():
+        bar = "" if figures["bar"] is None else f"   bar {figures['bar']:g}"
+        missed = "" if figures["ok"] else "   missed"
+        print(f"{name:<{width}} {figures['value']:>10}{bar}{missed}")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(json.dumps({"benchmark": benchmark, "bars": bars, "machine": machine}), flush=True)
+    return 0 if all(figures["ok"] for figures in bars.values()) else 1
