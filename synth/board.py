@@ -76,6 +76,7 @@ class JobBoard:
         self._queue = PartQueue(todo)
         self._workers: dict[str, _Worker] = {}
         self._silent: dict[str, Loss] = {}
+        self._troubles: list[str] = []
         self._finished: Counter[str] = Counter()
         self._num_started = self._num_lost = self._num_restarts_of_lost = 0
         self._is_stopping = False
@@ -130,6 +131,15 @@ class JobBoard:
     def stop(self) -> None:
         """Hand out nothing more."""
         self._is_stopping = True
+
+    def complain(self, trouble: str) -> None:
+        """A worker could not begin; the driver tells people."""
+        self._troubles.append(trouble)
+
+    def take_troubles(self) -> list[str]:
+        """What workers complained of since the last time."""
+        troubles, self._troubles = self._troubles, []
+        return troubles
 
     def hopeless_part(self) -> str:
         """A part that workers die of whatever is done; empty: there is none."""

@@ -55,7 +55,7 @@ def follow(
                 # A lane of a lost worker may wait for a node that never comes: its work is done.
                 pool.has_ended(_LAST_WORDS_S)
                 break
-            _refuse_hopeless(board)
+            _listen(board, view)
         if (figures := _ask(board)) is not None:
             line = progress.update(figures)
             log.note(line["done"], line)
@@ -101,10 +101,13 @@ def _ask(board: Any) -> dict[str, int] | None:
     return figures
 
 
-def _refuse_hopeless(board: Any) -> None:
+def _listen(board: Any, view: SynthView) -> None:
+    """Pass on what workers complain of; give up where they die again and again."""
     import ray
 
     with contextlib.suppress(ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        for trouble in ray.get(board.take_troubles.remote(), timeout=_POLL_INTERVAL_S):
+            view.say(f"{trouble}; trying again")
         if part := ray.get(board.hopeless_part.remote(), timeout=_POLL_INTERVAL_S):
             raise JobFailedError(
                 f"synth: workers die of {part} again and again, before or after its documents are "

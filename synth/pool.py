@@ -11,7 +11,7 @@ from synth.slots import chains_at_once
 from synth.worker import SynthWorker, WorkerOrder
 
 _MAX_PARTS_IN_FLIGHT = 64
-_TOLERATED_FAILED_STARTS = 3
+_TOLERATED_FAILED_STARTS = 2
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ def run_pool(pool: Pool, order: WorkerOrder) -> Iterator[Any]:
     # A bad node is no reason to end the work of all others; what always fails still ends it.
     context.max_consecutive_actor_init_deaths = _TOLERATED_FAILED_STARTS
     context.actor_init_retry_on_errors = True
+    context.actor_init_max_retries = 1
     num_lanes = pool.max_workers * pool.parts_in_flight
     # Items, not a range: reading a range takes a CPU slot, which the workers may all have taken.
     items = [{"id": number} for number in range(num_lanes)]

@@ -64,7 +64,13 @@ class SynthWorker:
         self._config = SynthConfig.model_validate(order.config)
         self._family: ProcessFamily | None = None
         self._engine: SupervisedEngine | None = None
-        writer = self._make_writer()
+        try:
+            writer = self._make_writer()
+        except Exception as error:
+            node, said = ray.util.get_node_ip_address(), str(error).strip().partition("\n")[0]
+            trouble = f"no worker on {node}: {type(error).__name__}: {said}"
+            ray.get(order.board.complain.remote(trouble))
+            raise
         provenance, limits = order.provenance, _ONE_AT_A_TIME
         if self._engine is not None:  # `auto` may come out differently on another node
             provenance = provenance | {"dtype": self._engine.dtype}
