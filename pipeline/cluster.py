@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.errors import InputError, JobFailedError
 
 _OBJECT_STORE_BYTES = 256 * 2**20
-_SHOWN_LINES = 4
+_SHOWN_LINES = 2
 
 
 def is_ray_job_copy(folder: Path) -> bool:
@@ -54,7 +54,8 @@ def explained_errors(stage: str, log_folder: str | None) -> Iterator[None]:
             if isinstance(cause, InputError):
                 raise InputError(str(cause)) from error
         last = next((cause for cause in reversed(causes) if str(cause).strip()), error)
-        lines = [line for line in str(last).splitlines() if line.strip()]
+        # Of a traceback, what was raised: the frames are in the logs.
+        lines = [line for line in str(last).splitlines() if line[:1].strip()]
         reason = "\n".join(lines[-_SHOWN_LINES:])
         where = f"; workers' logs: {log_folder}/ray" if log_folder else ""
         raise JobFailedError(
