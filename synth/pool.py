@@ -26,14 +26,12 @@ class Pool:
 
     def describe(self, config: SynthConfig) -> str:
         """One line for the user, before the wait for the engines."""
-        size = f"{self.min_workers}"
-        if self.max_workers > self.min_workers:
-            size += f" to {self.max_workers}"
+        size = "1 worker" if self.max_workers == 1 else f"up to {self.max_workers:,} workers"
         where = f"{self.gpus:g} GPUs" if self.gpus else "CPU"
         if config.protocol == "rules":
-            return f"{size} workers on {where}, {self.parts_in_flight} parts each at a time"
+            return f"{size} on {where}, {self.parts_in_flight} parts each at a time"
         wait = ", which takes half a minute and more" if config.engine.kind == "vllm" else ""
-        return f"starting engines: {size} workers on {where}{wait}"
+        return f"starting engines: {size} on {where}{wait}"
 
 
 def plan_pool(config: SynthConfig, documents_per_part: float) -> Pool:

@@ -200,7 +200,7 @@ class SupervisedEngine:
         self._spawn(self._restart(reason))
 
     async def _restart(self, reason: str) -> None:
-        self._failure = await self._start_again(reason)
+        self._failure = await self._start_again(reason) or self._failure
         self.num_restarts += 1
         self._death = asyncio.get_running_loop().create_future()
         log_line("engine is up again" if self._failure is None else str(self._failure))

@@ -26,7 +26,7 @@ class VllmEngine:
 
     def __init__(self, config: SynthConfig, tokenizer: "PreTrainedTokenizerBase") -> None:
         """Load the model; takes half a minute and more."""
-        _set_vllm_environment(config.engine)
+        set_vllm_environment(config.engine)
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -140,7 +140,8 @@ def choose_dtype(wanted: str) -> str:
     return "float32" if is_slow_in_bfloat16 else wanted
 
 
-def _set_vllm_environment(config: EngineConfig) -> None:
+def set_vllm_environment(config: EngineConfig) -> None:
+    """Set what vLLM reads from the environment, before it is imported."""
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")

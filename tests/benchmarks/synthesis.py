@@ -215,11 +215,11 @@ def run_barrier(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    from synth.engines.vllm_engine import _set_vllm_environment
+    from synth.engines.vllm_engine import set_vllm_environment
     from synth.quality.checks import PairChecker
 
     config = load(folder, options)
-    _set_vllm_environment(config.engine)
+    set_vllm_environment(config.engine)
     tokenizer = load_synthesizer_tokenizer(config)
     protocol, checker = make_protocol(config, tokenizer), PairChecker(config.checks)
     arguments = engine_arguments(config)

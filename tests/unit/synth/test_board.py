@@ -139,3 +139,9 @@ def test_a_worker_that_leaves_knows_whether_others_go_on(board: JobBoard) -> Non
     assert board.leave("a")
     assert not board.leave("b")
     assert board.figures()["parts_in_flight"] == 0
+
+
+def test_a_complaint_reaches_the_driver_once(board: JobBoard) -> None:
+    board.complain("no worker on 10.0.0.7: RuntimeError: no driver")
+    assert board.take_troubles() == ["no worker on 10.0.0.7: RuntimeError: no driver"]
+    assert board.take_troubles() == []
