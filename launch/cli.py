@@ -230,7 +230,8 @@ def submit(
     names = [*(known.name for known in STAGES), "run"]
     if stage not in names:
         raise InputError(f"stage {stage!r}: there are {', '.join(names)}")
-    _invocation(config, overrides)  # a mistake in it is said here, not by the cluster
+    # A mistake in it is said here, not by the cluster.
+    _invocation(config, overrides).config.require_folder_for_jobs()
     submission = Submission(stage, config, overrides or [], address, working_dir, env or [])
     if dry_run:
         print(f"would submit to {address}: {submission.entrypoint()}")

@@ -73,11 +73,19 @@ class PipelineConfig(StrictConfig):
         """
         if not storage.is_local(self.run.dir):
             return RunFolder(self.run.dir)
-        folder = Path(self.run.dir)
-        if not folder.is_absolute() and is_ray_job_copy(Path.cwd()):
+        if is_ray_job_copy(Path.cwd()):
+            self.require_folder_for_jobs()
+        return RunFolder(str(Path(self.run.dir).absolute()))
+
+    def require_folder_for_jobs(self) -> None:
+        """Refuse a folder of the run that a Ray job would write into its own copy of the project.
+
+        Raises:
+            InputError: the folder is relative.
+        """
+        if storage.is_local(self.run.dir) and not Path(self.run.dir).is_absolute():
             raise InputError(
-                f"run.dir ({folder}) is relative, which in a Ray job means the job's own copy of "
-                f"the working directory, and that is removed; give an absolute path that all nodes "
-                f"share, or a URI such as s3://bucket/run"
+                f"run.dir ({self.run.dir}) is relative, which in a Ray job means the job's own "
+                f"copy of the working directory, and that is removed; give an absolute path that "
+                f"all nodes share, or a URI such as s3://bucket/run"
             )
-        return RunFolder(str(folder.absolute()))

@@ -92,6 +92,7 @@ def test_presets_ship() -> None:
         (["run", "quickstart", "run.dir=s3://bucket/x"], "needs a file system that all nodes"),
         (["submit", "synht", "quickstart"], "stage 'synht': there are ingest, synth"),
         (["submit", "synth", "quickstart", "synth.attemps=2"], "did you mean 'attempts'"),
+        (["submit", "synth", "quickstart"], "is relative, which in a Ray job means"),
         (["status", "nowhere"], "no such folder"),
         (["inspect", "nowhere.jsonl.zst"], "no such file"),
         (["render", "nowhere"], "no such folder"),
