@@ -53,26 +53,34 @@ def more_commits(run: Path, process: subprocess.Popen[str]) -> bool:
     )
 
 
+def reaches(run: Path, figure: str, count: int) -> bool:
+    """Wait until the last line of `metrics.jsonl`, written every few seconds, has a figure."""
+
+    def last() -> int:
+        line = (run / "augmented/metrics.jsonl").read_bytes().splitlines()[-1]
+        return int(orjson.loads(line)[figure])
+
+    return wait_for(lambda: last() == count, within_s=180)
+
+
 def test_a_job_on_vllm_outlives_engine_worker_and_driver(
     job: tuple[Path, list[str]], mark: str
 ) -> None:
     run, arguments = job
     arguments += ["synth.engine.hang_timeout_s=15"]
     process = start(arguments)
-    for name, number in (
-        ("VLLM::EngineCor", signal.SIGKILL),
-        ("VLLM::EngineCor", signal.SIGSTOP),  # it hangs; the watchdog has to notice
-        ("MapWorker(MapBatches(SynthWorker", signal.SIGKILL),
+    for name, number, figure, count in (
+        ("VLLM::EngineCor", signal.SIGKILL, "engine_restarts", 1),
+        # It hangs; the watchdog has to notice.
+        ("VLLM::EngineCor", signal.SIGSTOP, "engine_restarts", 2),
+        ("MapWorker(MapBatches(SynthWorker", signal.SIGKILL, "workers_lost", 1),
     ):
         assert more_commits(run, process)
         victims = marked_processes(mark, name)
         assert victims, f"no {name} to send {number.name} to"
         os.kill(victims[0], number)
+        assert reaches(run, figure, count), f"{figure} after {number.name} to {name}"
     assert more_commits(run, process)
-    metrics = (run / "augmented/metrics.jsonl").read_bytes().splitlines()
-    last = orjson.loads(metrics[-1])
-    assert last["engine_restarts"] == 2
-    assert last["workers_lost"] == 1
     process.kill()
     process.communicate()
     assert wait_for(lambda: not marked_processes(mark, "VLLM")), "an engine outlived its driver"
