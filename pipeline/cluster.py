@@ -96,11 +96,9 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
     Otherwise Ray starts on this machine, without dashboard, and ends with the block.
     """
     # Set before the import: Ray reads them once.
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
-    from ray.data import DataContext
 
     if os.environ.get("RAY_ADDRESS"):  # its nodes have our packages by their own means
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
@@ -117,11 +115,6 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
             _link_logs(log_folder)
     # What happened to which node and worker is in Ray's logs; the job's own lines say what counts.
     ray._private.worker._worker_logs_enabled = False
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.raise_original_map_exception = True
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors come as exceptions
     try:
         yield
     finally:

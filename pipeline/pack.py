@@ -8,6 +8,8 @@ hash of each example's content id sends a small share to `heldout`. An index bes
 the documents of every row, so that an audit can follow each one.
 """
 
+import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -158,6 +160,7 @@ def _list_parts(inputs: PackInputs) -> Iterator[str]:
 def _pack_parts(order: _PackOrder, todo: list[str], num_parts: int) -> None:
     import ray
 
+    _quiet_ray_data()
     num_workers = min(len(todo), max(1, int(ray.cluster_resources().get("CPU", 1))))
     results = (
         ray.data.from_items([{"part": part} for part in todo], override_num_blocks=len(todo))
@@ -175,6 +178,18 @@ def _pack_parts(order: _PackOrder, todo: list[str], num_parts: int) -> None:
         for row in results:
             num_done, num_tokens = num_done + 1, num_tokens + int(row["tokens"])
             progress.update(num_done, tokens=num_tokens)
+
+
+def _quiet_ray_data() -> None:
+    """Leave progress and errors to our own lines."""
+    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")  # read once, by the import
+    from ray.data import DataContext
+
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.raise_original_map_exception = True
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors come as exceptions
 
 
 class _PackWorker:

@@ -49,9 +49,20 @@ class FinishedPart:
     """Whether this worker's files count; False: another was faster."""
 
 
+@dataclass(frozen=True)
+class News:
+    """What the driver asks for each second."""
+
+    figures: dict[str, int]
+    """How the job stands, counted since this start unless a name says otherwise."""
+    troubles: list[str]
+    """What workers complained of since the last time."""
+    hopeless_part: str
+    """A part that workers die of whatever is done; empty: there is none."""
+
+
 @dataclass
 class _Worker:
-    actor: str
     heard_s: float
     report: WorkerReport = field(default_factory=lambda: WorkerReport({}))
     unknown_to_it: set[str] = field(default_factory=set)
@@ -59,10 +70,18 @@ class _Worker:
 
 
 class JobBoard:
-    """Hands out parts and sums up; all times are `time.monotonic` of its own process."""
+    """Hands out parts and sums up; all times are `time.monotonic` of its own process.
 
-    def __init__(self, documents_folder: str, stage_folder: str) -> None:
+    A worker is named by the id of its actor, which lives once.
+    """
+
+    def __init__(self, documents_folder: str, stage_folder: str, min_workers: int = 1) -> None:
         """Look what is committed; no sidecar is opened.
+
+        Args:
+            documents_folder: the parts that there are.
+            stage_folder: where they are committed.
+            min_workers: so many stay to the end, to take over parts of workers that die.
 
         Raises:
             InputError: the stage holds a part that its input does not have.
@@ -76,25 +95,29 @@ class JobBoard:
         self._queue = PartQueue(todo)
         self._workers: dict[str, _Worker] = {}
         self._silent: dict[str, Loss] = {}
+        self._min_workers, self._dismissed = min_workers, set[str]()
         self._troubles: list[str] = []
         self._finished: Counter[str] = Counter()
-        self._num_started = self._num_lost = self._num_restarts_of_lost = 0
+        self._num_started = self._num_lost = self._num_restarts_of_gone = 0
         self._is_stopping = False
         self._gauges = _Gauges()
 
-    def register(self, actor: str) -> None:
-        """A Ray actor begins a life: whatever it had in an earlier one, it died with."""
-        for name in [name for name, known in self._workers.items() if known.actor == actor]:
-            self._queue.blame(self._give_up(name))
-        if (loss := self._silent.pop(actor, None)) is not None:  # it was silent because it died
+    def bury(self, worker: str) -> None:
+        """A worker died: its parts go to others, and what it wrote about is suspect."""
+        if worker in self._workers:
+            self._queue.blame(self._give_up(worker))
+        elif (loss := self._silent.pop(worker, None)) is not None:  # silent because it died
             self._queue.blame(loss)
 
-    def take(self, worker: str, actor: str) -> Reply:
+    def take(self, worker: str) -> Reply:
         """Ask for a part."""
-        self._hear(worker, actor)
-        if self._is_stopping or self._queue.is_empty:
+        if self._is_stopping or self._queue.is_empty or worker in self._dismissed:
             return Reply(is_over=True)
+        self._hear(worker)
         assignment = self._queue.take(worker)
+        if assignment is None and self._is_spare(worker):
+            self._dismiss(worker)
+            return Reply(is_over=True)
         self._num_started += assignment is not None
         return Reply(assignment)
 
@@ -102,9 +125,11 @@ class JobBoard:
         """A worker with a careful part begins a document; empty: it has ended the last one."""
         self._queue.announce(worker, document)
 
-    def report(self, worker: str, actor: str, report: WorkerReport) -> None:
+    def report(self, worker: str, report: WorkerReport) -> None:
         """Sign of life, the parts that a worker has, and their counts so far."""
-        known = self._hear(worker, actor)
+        if worker in self._dismissed:
+            return
+        known = self._hear(worker)
         known.report = report
         for part in report.counts_by_part:
             self._queue.claim(worker, part)
@@ -114,13 +139,13 @@ class JobBoard:
             self._queue.give_back(worker, part)
         known.unknown_to_it = unknown
 
-    def finish(self, worker: str, actor: str, finished: FinishedPart) -> Reply:
+    def finish(self, worker: str, finished: FinishedPart) -> Reply:
         """Tell of a finished part and ask for the next one."""
-        self._hear(worker, actor).report.counts_by_part.pop(finished.part, None)
+        self._hear(worker).report.counts_by_part.pop(finished.part, None)
         is_news = self._queue.finish(finished.part)
         if is_news and finished.is_ours:
             self._finished.update(finished.counts)
-        return self.take(worker, actor)
+        return self.take(worker)
 
     def leave(self, worker: str) -> bool:
         """A worker cannot go on; returns whether others can."""
@@ -136,17 +161,12 @@ class JobBoard:
         """A worker could not begin; the driver tells people."""
         self._troubles.append(trouble)
 
-    def take_troubles(self) -> list[str]:
-        """What workers complained of since the last time."""
+    def news(self) -> News:
+        """What the driver has to know."""
         troubles, self._troubles = self._troubles, []
-        return troubles
+        return News(self._figures(), troubles, self._queue.hopeless)
 
-    def hopeless_part(self) -> str:
-        """A part that workers die of whatever is done; empty: there is none."""
-        return self._queue.hopeless
-
-    def figures(self) -> dict[str, int]:
-        """How the job stands, counted since this start unless it says otherwise."""
+    def _figures(self) -> dict[str, int]:
         self._give_up_silent_workers()
         totals = Counter(self._finished)
         for worker in self._workers.values():
@@ -164,27 +184,39 @@ class JobBoard:
             "parts_taken_back": self._queue.num_taken_back,
             "workers": len(self._workers),
             "workers_lost": self._num_lost,
-            "engine_restarts": restarts + self._num_restarts_of_lost,
+            "engine_restarts": restarts + self._num_restarts_of_gone,
         }
         self._gauges.show(figures)
         return figures
 
-    def _hear(self, worker: str, actor: str) -> _Worker:
-        known = self._workers.setdefault(worker, _Worker(actor, 0.0))
+    def _hear(self, worker: str) -> _Worker:
+        known = self._workers.setdefault(worker, _Worker(0.0))
         known.heard_s = time.monotonic()
+        self._silent.pop(worker, None)
         return known
 
     def _give_up_silent_workers(self) -> None:
         silent_since_s = time.monotonic() - _SILENCE_S
         for name, worker in list(self._workers.items()):
             if worker.heard_s < silent_since_s:
-                self._silent[worker.actor] = self._give_up(name)
+                self._silent[name] = self._give_up(name)
 
     def _give_up(self, worker: str) -> Loss:
-        gone = self._workers.pop(worker)
-        self._num_restarts_of_lost += gone.report.num_engine_restarts
+        self._forget(worker)
         self._num_lost += 1
         return self._queue.lost(worker)
+
+    def _is_spare(self, worker: str) -> bool:
+        """Whether it has nothing and others are enough for the last parts, should one die."""
+        return len(self._workers) > self._min_workers and not self._queue.held_by(worker)
+
+    def _dismiss(self, worker: str) -> None:
+        """Send it home, so that others can have its accelerator."""
+        self._forget(worker)
+        self._dismissed.add(worker)
+
+    def _forget(self, worker: str) -> None:
+        self._num_restarts_of_gone += self._workers.pop(worker).report.num_engine_restarts
 
 
 def find_todo(documents_folder: str, stage_folder: str) -> tuple[int, list[str]]:

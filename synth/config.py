@@ -89,7 +89,8 @@ class WorkersConfig(StrictConfig):
     """The Ray actor pool: one engine an actor. What is left out follows from the cluster."""
 
     min: int = Field(default=1, ge=1)
-    """Actors that the pool keeps."""
+    """Actors that stay until the last part is done; beyond them, one with nothing left to do ends,
+    which frees its accelerator."""
     max: int | None = Field(default=None, ge=1)
     """Actors that the pool may grow to; none: one for each accelerator (or group of them that an
     engine takes) of the cluster, without accelerators one for each node."""

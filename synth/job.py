@@ -4,10 +4,10 @@
                                         ▲ parts      │ counts
                                       JobBoard ◀─────┘       driver: pool, progress, manifest
 
-Ray Data keeps the pool: it starts actors where there is room, restarts those that die, and grows
-the pool up to its limit. Which of them writes which part the board decides. No text passes through
-the driver or the object store, and what is done is what is committed: killed anywhere, the next
-start looks at the names of the commits and goes on.
+Ray starts the actors where there is room; the driver replaces those that die. Which of them writes
+which part the board decides. No text passes through the driver or the object store, and what is
+done is what is committed: killed anywhere, the next start looks at the names of the commits and
+goes on.
 """
 
 import threading
@@ -22,11 +22,12 @@ from pipeline.errors import InputError, JobFailedError
 from pipeline.pretrained import resolve_model
 from pipeline.stage import Manifest, StageFolder, committed_names, open_stage, read_manifest
 from synth import journal
+from synth.actors import ActorPool
 from synth.board import JobBoard, find_todo
 from synth.config import SynthConfig
 from synth.engines.protocol import EngineDiedError
 from synth.following import follow
-from synth.pool import plan_pool, run_pool
+from synth.pool import plan_pool
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
 from synth.styles.library import load_library
 from synth.worker import WorkerOrder
@@ -151,7 +152,7 @@ def _write_parts(
     board = (
         ray.remote(JobBoard)
         .options(num_cpus=0, scheduling_strategy=here, max_restarts=-1, max_task_retries=-1)
-        .remote(documents_folder, stage.folder)
+        .remote(documents_folder, stage.folder, config.workers.min)
     )
     order = WorkerOrder(
         config=config.model_dump(),
@@ -164,7 +165,8 @@ def _write_parts(
     num_documents = documents.counts.get("convert", 0)
     pool = plan_pool(config, num_documents / num_parts)
     print(f"synth   {pool.describe(config)}", flush=True)
-    follow(run_pool(pool, order), board, stage.folder, num_documents, config.stop_grace_s)
+    actors = ActorPool(pool, order)
+    follow(actors, board, stage.folder, num_documents, config.stop_grace_s)
 
 
 def _provenance(config: SynthConfig) -> dict[str, str]:

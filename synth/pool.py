@@ -1,17 +1,14 @@
-"""The actor pool: how many workers on what, and the Ray Data job that keeps them."""
+"""The size of the actor pool: how many workers on what, by config and cluster."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import InputError
 from synth.config import SynthConfig
 from synth.slots import chains_at_once
-from synth.worker import SynthWorker, WorkerOrder
 
 _MAX_PARTS_IN_FLIGHT = 64
-_TOLERATED_FAILED_STARTS = 2
 
 
 @dataclass(frozen=True)
@@ -68,36 +65,6 @@ def plan_pool(config: SynthConfig, documents_per_part: float) -> Pool:
         options["resources"] = workers.resources
     in_flight = workers.parts_in_flight or _parts_to_fill_an_engine(config, documents_per_part)
     return Pool(workers.min, largest, in_flight, gpus, options)
-
-
-def run_pool(pool: Pool, order: WorkerOrder) -> Iterator[Any]:
-    """Start the Ray Data job; the iterator ends when all lanes have."""
-    import ray
-
-    context = ray.data.DataContext.get_current()
-    # A bad node is no reason to end the work of all others; what always fails still ends it.
-    context.max_consecutive_actor_init_deaths = _TOLERATED_FAILED_STARTS
-    context.actor_init_retry_on_errors = True
-    context.actor_init_max_retries = 1
-    num_lanes = pool.max_workers * pool.parts_in_flight
-    # Items, not a range: reading a range takes a CPU slot, which the workers may all have taken.
-    items = [{"id": number} for number in range(num_lanes)]
-    lanes = ray.data.from_items(items, override_num_blocks=num_lanes)
-    return iter(
-        lanes.map_batches(
-            SynthWorker,
-            fn_constructor_args=(order,),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(
-                min_size=pool.min_workers,
-                max_size=pool.max_workers,
-                initial_size=pool.max_workers,
-                max_tasks_in_flight_per_actor=pool.parts_in_flight,
-                max_concurrent_calls_per_actor=pool.parts_in_flight,
-            ),
-            **pool.ray_options,
-        ).iter_rows()
-    )
 
 
 def _gpus_of_a_worker(config: SynthConfig, nodes: list[dict[str, float]]) -> float:

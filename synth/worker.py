@@ -1,14 +1,12 @@
 """The Ray actor that turns document parts into chain parts: one engine, several parts at once.
 
-Ray Data gives an actor not parts but lanes: a lane takes part after part from the job's board until
-none is left. So parts of a worker that is gone go to whoever is there, and handing one out costs a
-millisecond, however many there are.
+Its lanes take part after part from the job's board until none is left. So parts of a worker that is
+gone go to whoever is there, and handing one out costs a millisecond, however many there are.
 """
 
 import asyncio
 import contextlib
 import uuid
-import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -51,44 +49,63 @@ class WorkerOrder:
 
 
 class SynthWorker:
-    """A Ray Data callable: a row is a lane, which writes and commits part after part."""
+    """A Ray actor with one life: `begin` loads what it works with, `run` writes parts."""
 
     def __init__(self, order: WorkerOrder) -> None:
-        """Load tokenizer and engine."""
+        """Take the order; what may fail is left to `begin`, whose errors reach the driver whole."""
         import ray
 
-        actor = ray.get_runtime_context().get_actor_id()
-        ray.get(order.board.register.remote(actor))
-        self._order, self._identity = order, (uuid.uuid4().hex[:8], actor)
+        self._order, self._name = order, ray.get_runtime_context().get_actor_id()
         self._stage = StageFolder(order.stage_folder, StageIdentity(**order.identity))
         self._config = SynthConfig.model_validate(order.config)
         self._family: ProcessFamily | None = None
         self._engine: SupervisedEngine | None = None
+        self._tallies: dict[str, Tally] = {}
+        """Counts so far, by each part that a lane of this worker has."""
+
+    async def begin(self) -> None:
+        """Load tokenizer and engine.
+
+        Raises:
+            InputError: a model, tokenizer or server that is not there.
+            JobFailedError: the engine does not start.
+        """
+        import ray
+
         try:
-            writer = self._make_writer()
+            await asyncio.to_thread(self._load)
         except Exception as error:
+            self._close()
             node, said = ray.util.get_node_ip_address(), str(error).strip().partition("\n")[0]
             trouble = f"no worker on {node}: {type(error).__name__}: {said}"
-            ray.get(order.board.complain.remote(trouble))
+            await self._order.board.complain.remote(trouble)
             raise
-        provenance, limits = order.provenance, _ONE_AT_A_TIME
+
+    async def run(self, num_lanes: int) -> int:
+        """Write and commit parts, so many at once, until none is left; returns how many.
+
+        Raises:
+            JobFailedError: there is no engine any more, here or anywhere.
+            OSError: a part cannot be read or written.
+        """
+        pulse = asyncio.create_task(self._keep_reporting())
+        try:
+            return sum(await asyncio.gather(*(self._run_lane() for _ in range(num_lanes))))
+        finally:
+            pulse.cancel()
+            self._close()
+
+    def _load(self) -> None:
+        writer = self._make_writer()
+        provenance, limits = self._order.provenance, _ONE_AT_A_TIME
         if self._engine is not None:  # `auto` may come out differently on another node
             provenance = provenance | {"dtype": self._engine.dtype}
             limits = self._engine.limits
         self._runner = ChainRunner(
             writer, self._config.shots_per_chain, provenance, ChainSlots(limits)
         )
-        self._tallies: dict[str, Tally] = {}
-        """Counts so far, by each part that a lane of this worker has."""
-        self._pulse: asyncio.Task[None] | None = None
 
-    async def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
-        """Run the lanes of one batch (of size 1); returns how many parts each committed."""
-        if self._pulse is None:
-            self._pulse = asyncio.get_running_loop().create_task(_keep_reporting(weakref.ref(self)))
-        return {"parts": [await self._run_lane() for _ in batch["id"]]}
-
-    def __del__(self) -> None:
+    def _close(self) -> None:
         """End the engine's processes before the actor goes, so that a good run ends quietly."""
         if self._engine is not None:
             self._engine.shutdown()
@@ -106,13 +123,9 @@ class SynthWorker:
         return ModelWriter(config, protocol, self._engine)
 
     async def _run_lane(self) -> int:
-        """Write part after part; returns how many.
-
-        Raises:
-            JobFailedError: there is no engine any more, here or anywhere.
-        """
+        """Write part after part; returns how many."""
         board, num_parts, wait_s = self._order.board, 0, _ASK_AGAIN_S
-        reply: Reply = await board.take.remote(*self._identity)
+        reply: Reply = await board.take.remote(self._name)
         while not reply.is_over:
             part = reply.assignment.part if reply.assignment is not None else ""
             if reply.assignment is None or part in self._tallies:
@@ -120,17 +133,17 @@ class SynthWorker:
                 # with this worker, and gives it what another of its lanes has.
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, _MAX_ASK_AGAIN_S)
-                reply = await board.take.remote(*self._identity)
+                reply = await board.take.remote(self._name)
                 continue
             try:
                 finished = await self._write_part(reply.assignment)
             except JobFailedError as error:
                 log_line(f"this worker gives up: {error}")
-                if await board.leave.remote(self._identity[0]):
+                if await board.leave.remote(self._name):
                     return num_parts
                 raise
             num_parts, wait_s = num_parts + 1, _ASK_AGAIN_S
-            reply = await board.finish.remote(*self._identity, finished)
+            reply = await board.finish.remote(self._name, finished)
         return num_parts
 
     async def _write_part(self, assignment: Assignment) -> FinishedPart:
@@ -174,7 +187,7 @@ class SynthWorker:
             return None
 
         async def announce(document: str) -> None:
-            await self._order.board.announce.remote(self._identity[0], document)
+            await self._order.board.announce.remote(self._name, document)
 
         return Care(assignment.killers, announce)
 
@@ -200,19 +213,13 @@ class SynthWorker:
         finally:
             del self._tallies[part]
 
-    def report(self) -> None:
+    async def _keep_reporting(self) -> None:
         """Tell the board how this worker gets on."""
-        counts = {part: dict(tally.counts) for part, tally in self._tallies.items()}
-        restarts = self._engine.num_restarts if self._engine is not None else 0
-        self._order.board.report.remote(*self._identity, WorkerReport(counts, restarts))
-
-
-async def _keep_reporting(worker: "weakref.ref[SynthWorker]") -> None:
-    """Report as long as there is a worker; a reference of our own would keep it from ending."""
-    while (alive := worker()) is not None:
-        alive.report()
-        del alive
-        await asyncio.sleep(_REPORT_INTERVAL_S)
+        while True:
+            counts = {part: dict(tally.counts) for part, tally in self._tallies.items()}
+            restarts = self._engine.num_restarts if self._engine is not None else 0
+            self._order.board.report.remote(self._name, WorkerReport(counts, restarts))
+            await asyncio.sleep(_REPORT_INTERVAL_S)
 
 
 def write_chains(folder: str, part: str, written: ChainedPart, suffix: str = "") -> list[FileEntry]:

@@ -33,7 +33,7 @@ from tests.benchmarks.bars import at_least, at_most, conclude, figure
 from tests.processes import DRILL, marked_processes
 
 TARGETS = ("engine", "worker", "driver", "raylet")
-_SIGNS = {"engine": "synth.engines.fake_process", "worker": "MapWorker(MapBatches(SynthWorker"}
+_SIGNS = {"engine": "synth.engines.fake_process", "worker": "ray::SynthWorker"}
 _LOG_LINE = re.compile(r"^\S+ (\S+/part-\d+) (begun|committed|was committed)")
 
 

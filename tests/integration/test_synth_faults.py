@@ -120,11 +120,13 @@ def test_sigterm_finishes_what_is_in_flight(job: tuple[Path, list[str]], mark: s
 
 
 def test_chains_in_the_journal_outlive_a_stop_without_grace(
-    job: tuple[Path, list[str]], mark: str
+    ingested: Path, tmp_path: Path, mark: str
 ) -> None:
-    run, arguments = job
-    arguments += ["synth.journal=true", "synth.stop_grace_s=0", "synth.engine.max_num_seqs=1"]
-    arguments += ["synth.workers.parts_in_flight=26", "synth.engine.fake.delay_s=0.5"]
+    run = tmp_path / "run"
+    config = [str(ingested / "run.toml"), f"run.dir={run}", "ingest.docs_per_part=200"]
+    run_ipt("ingest", *config)  # all documents in one part, which takes a minute and a half
+    arguments = ["synth", *config, "synth.journal=true", "synth.stop_grace_s=0"]
+    arguments += ["synth.engine.max_num_seqs=1", "synth.engine.fake.delay_s=0.5"]
 
     def segments() -> set[Path]:
         return set((run / "augmented/journal").rglob("*.jsonl.zst"))

@@ -73,7 +73,7 @@ def test_a_job_on_vllm_outlives_engine_worker_and_driver(
         ("VLLM::EngineCor", signal.SIGKILL, "engine_restarts", 1),
         # It hangs; the watchdog has to notice.
         ("VLLM::EngineCor", signal.SIGSTOP, "engine_restarts", 2),
-        ("MapWorker(MapBatches(SynthWorker", signal.SIGKILL, "workers_lost", 1),
+        ("ray::SynthWorker", signal.SIGKILL, "workers_lost", 1),
     ):
         assert more_commits(run, process)
         victims = marked_processes(mark, name)

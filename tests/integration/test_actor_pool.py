@@ -1,0 +1,120 @@
+"""The actor pool on a real Ray, with workers that fail to begin, die and end."""
+
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.cluster import ray_session
+from synth import actors
+from synth.actors import ActorPool
+from synth.pool import Pool
+from tests.processes import wait_for
+
+pytestmark = pytest.mark.ray
+
+POOL = Pool(min_workers=1, max_workers=2, parts_in_flight=3, gpus=0.0, ray_options={"num_cpus": 1})
+
+
+class Notes:
+    """What the pool tells the board, and how often workers begin."""
+
+    def __init__(self) -> None:
+        self.num_begun, self.buried = 0, list[str]()
+
+    def count(self) -> int:
+        self.num_begun += 1
+        return self.num_begun
+
+    def bury(self, worker: str) -> None:
+        self.buried.append(worker)
+
+    def read(self) -> tuple[int, list[str]]:
+        return self.num_begun, self.buried
+
+
+class Worker:
+    """Begins, and writes a part in each lane."""
+
+    def __init__(self, order: SimpleNamespace) -> None:
+        self._notes = order.board
+
+    async def begin(self) -> None:
+        await self._notes.count.remote()
+
+    async def run(self, num_lanes: int) -> int:
+        return num_lanes
+
+
+class NeverBegins(Worker):
+    async def begin(self) -> None:
+        await super().begin()
+        raise RuntimeError("no driver for this accelerator")
+
+
+class FirstFails(Worker):
+    async def begin(self) -> None:
+        if await self._notes.count.remote() == 1:
+            raise RuntimeError("out of luck")
+
+
+class FirstDies(Worker):
+    async def begin(self) -> None:
+        self._number = await self._notes.count.remote()
+
+    async def run(self, num_lanes: int) -> int:
+        if self._number == 1:
+            os._exit(1)
+        return num_lanes
+
+
+class FailsAtWork(Worker):
+    async def run(self, num_lanes: int) -> int:
+        raise OSError("no space left on device")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with ray_session(str(tmp_path_factory.mktemp("logs"))):
+        yield
+
+
+@pytest.fixture
+def notes() -> Any:
+    import ray
+
+    return ray.remote(Notes).options(num_cpus=0).remote()
+
+
+def pool_of(worker: type, notes: Any, monkeypatch: pytest.MonkeyPatch) -> ActorPool:
+    monkeypatch.setattr(actors, "SynthWorker", worker)
+    return ActorPool(POOL, SimpleNamespace(board=notes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("worker", "num_begun", "num_buried"), [(Worker, 2, 0), (FirstFails, 3, 0), (FirstDies, 3, 1)]
+)
+def test_all_workers_come_to_an_end(
+    worker: type, num_begun: int, num_buried: int, notes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    pool = pool_of(worker, notes, monkeypatch)
+    assert wait_for(lambda: pool.wait(1.0))
+    begun, buried = ray.get(notes.read.remote())
+    assert (begun, len(buried)) == (num_begun, num_buried)
+
+
+@pytest.mark.parametrize(
+    ("worker", "message"), [(NeverBegins, "no driver for"), (FailsAtWork, "no space left")]
+)
+def test_what_nobody_can_do_ends_the_job(
+    worker: type, message: str, notes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    pool = pool_of(worker, notes, monkeypatch)
+    with pytest.raises(ray.exceptions.RayError, match=message):
+        wait_for(lambda: pool.wait(1.0))
