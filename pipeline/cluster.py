@@ -11,6 +11,9 @@ from pipeline.errors import InputError, JobFailedError
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 _SHOWN_LINES = 2
+# On a machine of few cores these cost an engine its time: workers started before any is asked for,
+# and metrics for an endpoint that nobody knows.
+_OWN_RAY_OFF = ("RAY_prestart_worker_first_driver", "RAY_enable_metrics_collection")
 
 
 def is_ray_job_copy(folder: Path) -> bool:
@@ -95,12 +98,15 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
     With `RAY_ADDRESS` set (as inside `ray job submit`) that cluster is used and outlives the block.
     Otherwise Ray starts on this machine, without dashboard, and ends with the block.
     """
+    if is_own := not os.environ.get("RAY_ADDRESS"):
+        for name in _OWN_RAY_OFF:
+            os.environ.setdefault(name, "0")
     # Set before the import: Ray reads them once.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    if os.environ.get("RAY_ADDRESS"):  # its nodes have our packages by their own means
+    if not is_own:  # its nodes have our packages by their own means
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     else:
         ray.init(
