@@ -202,7 +202,7 @@ def main() -> int:
     options = parser.parse_args()
     choice = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="ipt-faults-") as folder:
-        config = prepare(Path(folder), options.documents or 60 * options.kills + 100, delay_s=0.5)
+        config = prepare(Path(folder), options.documents or 90 * options.kills + 100, delay_s=0.5)
         drill = Drill(config, Path(folder) / "run", options.seed)
         with drill.under_way():
             drill.start_driver()
