@@ -98,9 +98,9 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
     With `RAY_ADDRESS` set (as inside `ray job submit`) that cluster is used and outlives the block.
     Otherwise Ray starts on this machine, without dashboard, and ends with the block.
     """
-    if is_own := not os.environ.get("RAY_ADDRESS"):
-        for name in _OWN_RAY_OFF:
-            os.environ.setdefault(name, "0")
+    is_own = not os.environ.get("RAY_ADDRESS")
+    switched_off = [name for name in _OWN_RAY_OFF if is_own and name not in os.environ]
+    os.environ.update(dict.fromkeys(switched_off, "0"))
     # Set before the import: Ray reads them once.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -125,6 +125,8 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+        for name in switched_off:  # another Ray that this process starts is not ours to decide on
+            os.environ.pop(name, None)
 
 
 def _python_path() -> str:

@@ -36,13 +36,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture
-def job(tmp_path: Path, tiny_model: Path) -> tuple[Path, list[str]]:
+def ingest(folder: Path, model: Path, num_documents: int) -> tuple[Path, list[str]]:
     """A run of ingested documents, and the arguments of `ipt synth` on a real engine."""
-    write_corpus(tmp_path / "corpus.jsonl", 160)
-    config = write_config(tmp_path, "run", tiny_model)
+    write_corpus(folder / "corpus.jsonl", num_documents)
+    config = write_config(folder, "run", model)
     run_ipt("ingest", str(config))
-    return tmp_path / "run", ["synth", str(config), *VLLM]
+    return folder / "run", ["synth", str(config), *VLLM]
 
 
 def more_commits(run: Path, process: subprocess.Popen[str]) -> bool:
@@ -56,17 +55,18 @@ def more_commits(run: Path, process: subprocess.Popen[str]) -> bool:
 def reaches(run: Path, figure: str, count: int) -> bool:
     """Wait until the last line of `metrics.jsonl`, written every few seconds, has a figure."""
 
-    def last() -> int:
-        line = (run / "augmented/metrics.jsonl").read_bytes().splitlines()[-1]
-        return int(orjson.loads(line)[figure])
+    metrics = run / "augmented/metrics.jsonl"
 
-    return wait_for(lambda: last() == count, within_s=180)
+    def last() -> int:
+        return int(orjson.loads(metrics.read_bytes().splitlines()[-1])[figure])
+
+    return wait_for(lambda: metrics.exists() and last() == count, within_s=180)
 
 
 def test_a_job_on_vllm_outlives_engine_worker_and_driver(
-    job: tuple[Path, list[str]], mark: str
+    tmp_path: Path, tiny_model: Path, mark: str
 ) -> None:
-    run, arguments = job
+    run, arguments = ingest(tmp_path, tiny_model, num_documents=440)
     arguments += ["synth.engine.hang_timeout_s=15"]
     process = start(arguments)
     for name, number, figure, count in (
@@ -123,10 +123,10 @@ def server(tiny_model: Path, tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_server_writes_what_an_engine_would(
-    job: tuple[Path, list[str]], server: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_model: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By token ids, by text and as a chat; started while the server is still loading."""
-    run, arguments = job
+    run, arguments = ingest(tmp_path, tiny_model, num_documents=160)
     monkeypatch.setenv("TINY_KEY", "a-key-of-this-test")
     arguments += [
         "synth.engine.kind=openai",
