@@ -141,7 +141,7 @@ def ingest(config: Config, overrides: Overrides = None, dry_run: DryRun = False)
 @app.command(epilog="Example: ipt synth my.toml synth.workers.max=8 synth.workers.gpus=1")
 @_reports_errors
 def synth(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Write instruction-response pairs about documents (Ray Data, vLLM)."""
+    """Write instruction-response pairs about documents (Ray, vLLM)."""
     _run_stage("synth", config, overrides, dry_run=dry_run)
 
 

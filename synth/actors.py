@@ -76,8 +76,11 @@ class ActorPool:
 
         try:
             ray.get(ref)
-        except ray.exceptions.RayError:
+        except ray.exceptions.RayError as error:
             self._num_failed_starts += 1
+            if isinstance(error, _deaths()):  # one that fails alive has told the board itself
+                said = str(error).strip().partition("\n")[0]
+                self._order.board.complain.remote(f"a worker died before it could begin: {said}")
             # A bad node is no reason to end the work of all others; what always fails still is.
             most = min(_MAX_FAILED_STARTS + len(self._beginning), _MOST_FAILED_STARTS)
             if not self._running and self._num_failed_starts >= most:
@@ -91,15 +94,17 @@ class ActorPool:
     def _see_to_end(self, ref: Any, actor: Any) -> None:
         import ray
 
-        deaths = (
-            ray.exceptions.RayActorError,
-            ray.exceptions.OutOfMemoryError,
-            ray.exceptions.NodeDiedError,
-        )
         try:
             ray.get(ref)
-        except deaths:
+        except _deaths():
             ray.kill(actor)  # it may have been out of reach only
             self._order.board.bury.remote(actor._actor_id.hex())
         else:
             self._num_wanted -= 1
+
+
+def _deaths() -> tuple[type[Exception], ...]:
+    """What Ray raises for an actor that is no more."""
+    from ray import exceptions
+
+    return exceptions.RayActorError, exceptions.OutOfMemoryError, exceptions.NodeDiedError

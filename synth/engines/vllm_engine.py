@@ -151,7 +151,7 @@ def set_vllm_environment(config: EngineConfig) -> None:
     # It keeps one core free by default, which on a laptop is half of them.
     os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     # Then a thread that waits for the others had better not spin on its core for long: 6% faster on
-    # two cores. Where there are many, waking threads costs more than their spinning.
+    # two cores. Not measured on many, which keep the default.
     if (os.cpu_count() or 1) <= _FEW_CORES:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     # A fork would carry this process's threads along; and only what is executed anew can be found

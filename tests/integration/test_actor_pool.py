@@ -22,17 +22,20 @@ class Notes:
     """What the pool tells the board, and how often workers begin."""
 
     def __init__(self) -> None:
-        self.num_begun, self.buried = 0, list[str]()
+        self.begun, self.buried, self.troubles = list[str](), list[str](), list[str]()
 
-    def count(self) -> int:
-        self.num_begun += 1
-        return self.num_begun
+    def count(self, worker: str) -> int:
+        self.begun.append(worker)
+        return len(self.begun)
 
     def bury(self, worker: str) -> None:
         self.buried.append(worker)
 
-    def read(self) -> tuple[int, list[str]]:
-        return self.num_begun, self.buried
+    def complain(self, trouble: str) -> None:
+        self.troubles.append(trouble)
+
+    def read(self) -> tuple[list[str], list[str], list[str]]:
+        return self.begun, self.buried, self.troubles
 
 
 class Worker:
@@ -42,7 +45,12 @@ class Worker:
         self._notes = order.board
 
     async def begin(self) -> None:
-        await self._notes.count.remote()
+        await self.count()
+
+    async def count(self) -> int:
+        import ray
+
+        return await self._notes.count.remote(ray.get_runtime_context().get_actor_id())
 
     async def run(self, num_lanes: int) -> int:
         return num_lanes
@@ -56,13 +64,19 @@ class NeverBegins(Worker):
 
 class FirstFails(Worker):
     async def begin(self) -> None:
-        if await self._notes.count.remote() == 1:
+        if await self.count() == 1:
             raise RuntimeError("out of luck")
+
+
+class FirstDiesEarly(Worker):
+    async def begin(self) -> None:
+        if await self.count() == 1:
+            os._exit(1)
 
 
 class FirstDies(Worker):
     async def begin(self) -> None:
-        self._number = await self._notes.count.remote()
+        self._number = await self.count()
 
     async def run(self, num_lanes: int) -> int:
         if self._number == 1:
@@ -94,17 +108,25 @@ def pool_of(worker: type, notes: Any, monkeypatch: pytest.MonkeyPatch) -> ActorP
 
 
 @pytest.mark.parametrize(
-    ("worker", "num_begun", "num_buried"), [(Worker, 2, 0), (FirstFails, 3, 0), (FirstDies, 3, 1)]
+    ("worker", "num_begun", "num_buried", "num_troubles"),
+    [(Worker, 2, 0, 0), (FirstFails, 3, 0, 0), (FirstDies, 3, 1, 0), (FirstDiesEarly, 3, 0, 1)],
 )
 def test_all_workers_come_to_an_end(
-    worker: type, num_begun: int, num_buried: int, notes: Any, monkeypatch: pytest.MonkeyPatch
+    worker: type,
+    num_begun: int,
+    num_buried: int,
+    num_troubles: int,
+    notes: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import ray
 
     pool = pool_of(worker, notes, monkeypatch)
     assert wait_for(lambda: pool.wait(1.0))
-    begun, buried = ray.get(notes.read.remote())
-    assert (begun, len(buried)) == (num_begun, num_buried)
+    begun, buried, troubles = ray.get(notes.read.remote())
+    assert len(begun) == num_begun
+    assert buried == begun[:num_buried], "by the name that the worker gives the board"
+    assert len(troubles) == num_troubles
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,6 @@ def more_commits(run: Path, process: subprocess.Popen[str]) -> bool:
 
 def reaches(run: Path, figure: str, count: int) -> bool:
     """Wait until the last line of `metrics.jsonl`, written every few seconds, has a figure."""
-
     metrics = run / "augmented/metrics.jsonl"
 
     def last() -> int:
