@@ -61,6 +61,9 @@ class EngineConfig(StrictConfig):
     """Tokens guessed ahead from n-grams of the prompt, which responses often copy; 0: none."""
     kv_cache_gib: int = Field(default=4, ge=1)
     """KV cache on a CPU engine, in GiB."""
+    cpu_threads: int | None = Field(default=None, ge=1)
+    """Threads of a CPU engine; none: one a core. Fewer leave cores to all else on the machine, and
+    the engine is not slowed by it."""
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     """Share of an accelerator's memory for the engine; none: 0.9 of the share `workers.gpus`."""
     enforce_eager: bool = False

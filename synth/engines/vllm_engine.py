@@ -148,14 +148,23 @@ def set_vllm_environment(config: EngineConfig) -> None:
     os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(config.kv_cache_gib)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    # It keeps one core free by default, which on a laptop is half of them.
-    os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
-    # Then a thread that waits for the others had better not spin on its core for long: 6% faster on
-    # two cores. Not measured on many, which keep the default.
-    if (os.cpu_count() or 1) <= _FEW_CORES:
-        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    _set_cpu_threads(config.cpu_threads)
     # A fork would carry this process's threads along; and only what is executed anew can be found
     # by the mark in its environment (pipeline.process.ProcessFamily).
     os.environ["VLLM_WORKER_MULTIPROCESSING_METHOD"] = "spawn"
-    # One thread a core is vLLM's own choice; Ray's default of one thread in all would halve it.
+
+
+def _set_cpu_threads(wanted: int | None) -> None:
+    # Ray's default of one thread in all would halve an engine on two cores.
     os.environ.pop("OMP_NUM_THREADS", None)
+    if wanted is not None:
+        os.environ["OMP_NUM_THREADS"] = str(wanted)
+        # The scheduler of vLLM waits for the model's process by spinning, which takes a core that
+        # was to be left free; so one process does both: 7% faster beside Ray.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    elif (os.cpu_count() or 1) <= _FEW_CORES:
+        # It keeps one core free by default, which here is half of them or a quarter.
+        os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+        # Then a thread that waits for the others had better not spin on its core for long: 6%
+        # faster on two cores.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
