@@ -321,12 +321,12 @@ def run_phase(name: str, folder: Path, arguments: list[str]) -> dict[str, Any]:
 def main() -> int:
     """Run all phases and compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--texts", type=int, default=400)
+    parser.add_argument("--texts", type=int, default=200)
     parser.add_argument(
-        "--chars", type=int, nargs=2, default=(400, 4000), help="lengths of the texts"
+        "--chars", type=int, nargs=2, default=(400, 6000), help="lengths of the texts"
     )
     parser.add_argument("--docs-per-part", type=int, default=50)
-    parser.add_argument("--max-num-seqs", type=int, default=16)
+    parser.add_argument("--max-num-seqs", type=int, default=8)
     parser.add_argument(
         "--cpu-threads",
         type=int,
