@@ -62,8 +62,8 @@ class EngineConfig(StrictConfig):
     kv_cache_gib: int = Field(default=4, ge=1)
     """KV cache on a CPU engine, in GiB."""
     cpu_threads: int | None = Field(default=None, ge=1)
-    """Threads of a CPU engine; none: one a core. Fewer leave cores to all else on the machine, and
-    the engine is not slowed by it."""
+    """Threads of a CPU engine; none: one a core. With fewer, cores are left to all else on the
+    machine, which then does not slow the engine."""
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     """Share of an accelerator's memory for the engine; none: 0.9 of the share `workers.gpus`."""
     enforce_eager: bool = False
@@ -76,6 +76,16 @@ class EngineConfig(StrictConfig):
     """The server."""
     fake: FakeConfig = FakeConfig()
     """Drills."""
+
+    @model_validator(mode="after")
+    def _threads_of_one_engine_process(self) -> "EngineConfig":
+        if self.cpu_threads is not None and self.num_accelerators > 1:
+            raise ValueError(
+                f"cpu_threads ({self.cpu_threads}) is for an engine of one process, and "
+                f"tensor_parallel_size x pipeline_parallel_size makes it {self.num_accelerators}; "
+                f"leave it out and say with VLLM_CPU_OMP_THREADS_BIND which cores each takes"
+            )
+        return self
 
     @property
     def uses_chat_endpoint(self) -> bool:

@@ -138,7 +138,7 @@ def asked_prompts(folder: Path, config: SynthConfig) -> list[tuple[Prompt, Task]
     """The prompts that `ipt synth` asked, from what it wrote.
 
     In an order that a job could ask them in: a prompt holds the replies to its chain's earlier
-    ones, so it never runs beside them (where it would read the same KV cache at half the cost).
+    ones, so it does not run beside them.
     """
     protocol = make_protocol(config, load_synthesizer_tokenizer(config))
     augmented, chains = folder / "run/augmented", []

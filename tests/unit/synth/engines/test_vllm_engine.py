@@ -49,3 +49,8 @@ def test_cpu_engine_takes_all_of_few_cores_or_the_threads_it_is_given(
         "VLLM_ENABLE_V1_MULTIPROCESSING",
     )
     assert {name: environment[name] for name in decided if name in environment} == expected
+
+
+def test_threads_are_not_shared_out_among_the_processes_of_an_engine() -> None:
+    with pytest.raises(ValueError, match="VLLM_CPU_OMP_THREADS_BIND"):
+        EngineConfig(cpu_threads=4, tensor_parallel_size=2)
