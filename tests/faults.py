@@ -1,12 +1,14 @@
 """Random kills over a synthesis job, and the proof that it made no difference.
 
     python -m tests.faults --kills 50
+    python -m tests.faults --kills 8 --engine vllm
 
-A three-node Ray cluster on this machine runs `ipt synth` with the fake engine. Every few seconds a
-process is picked and killed with SIGKILL: an engine, a Ray worker, the driver (which is started
-again) or a whole raylet (whose node is replaced). Then the job may finish, and what it wrote is
-compared with what went in. Ends in one line; exit code 1 unless nothing was lost, nothing written
-twice, and no more parts were begun again than were in flight when something was killed.
+A three-node Ray cluster on this machine runs `ipt synth` with the fake engine, or with vLLM and a
+tiny model. Every few seconds a process is picked and killed with SIGKILL: an engine, a Ray worker,
+the driver (which is started again) or a whole raylet (whose node is replaced). Then the job may
+finish, and what it wrote is compared with what went in. Ends in one line; exit code 1 unless
+nothing was lost, nothing written twice, and no more parts were begun again than were in flight when
+something was killed.
 """
 
 import argparse
@@ -30,10 +32,21 @@ from pipeline.contracts import decode_chain, decode_document
 from pipeline.shards import read_lines
 from pipeline.stage import read_commits, read_manifest
 from tests.benchmarks.bars import at_least, at_most, conclude, figure
-from tests.processes import DRILL, marked_processes
+from tests.processes import DRILL, marked_processes, wait_for
 
 TARGETS = ("engine", "worker", "driver", "raylet")
-_SIGNS = {"engine": "synth.engines.fake_process", "worker": "ray::SynthWorker"}
+_WORKER_SIGN = "ray::SynthWorker"
+_ENGINE_SIGNS = {"fake": "synth.engines.fake_process", "vllm": "VLLM::EngineCor"}
+ON_VLLM = [
+    "synth.engine.kind=vllm",
+    "synth.protocol=chat",
+    "synth.styles={faq=1}",
+    "synth.engine.max_num_seqs=4",
+    "synth.engine.kv_cache_gib=1",
+    "synth.max_new_tokens=64",
+    "synth.max_model_len=2048",
+]
+"""Overrides that put the tests' small run on a real engine."""
 _LOG_LINE = re.compile(r"^\S+ (\S+/part-\d+) (begun|committed|was committed)")
 
 
@@ -71,10 +84,12 @@ class Drill:
     config: Path
     run: Path
     seed: int
+    engine: str = "fake"
+    """`fake` or `vllm`."""
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     killed: Counter[str] = field(default_factory=Counter)
-    at_risk: int = 0
-    """Parts in flight in what was killed, summed over all kills."""
+    exposed: set[int] = field(default_factory=set)
+    """Process ids of workers that a kill ended: their own, or that of their driver or node."""
     driver: subprocess.Popen[str] | None = None
     cluster: Any = None
     nodes: list[Any] = field(default_factory=list)
@@ -102,38 +117,53 @@ class Drill:
         """Start `ipt synth` on the cluster."""
         ipt = str(Path(sys.executable).with_name("ipt"))
         self.driver = subprocess.Popen(
-            [ipt, "synth", str(self.config)],
+            [ipt, "synth", str(self.config), *(ON_VLLM if self.engine == "vllm" else [])],
             env=dict(os.environ, RAY_ADDRESS=self.cluster.address),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
+    def engines(self) -> list[int]:
+        """Process ids of the engines."""
+        return marked_processes(self.mark, _ENGINE_SIGNS[self.engine])
+
     def kill(self, target: str) -> bool:
         """Kill one process; False if none of that kind is there."""
-        alive = set(marked_processes(self.mark, _SIGNS["worker"]))
-        held = {pid: parts for pid, parts in self.in_flight().items() if pid in alive}
+        workers = marked_processes(self.mark, _WORKER_SIGN)
         if target == "driver":
             assert self.driver is not None
             self.driver.kill()
             self.driver.wait()
-            self.at_risk += sum(map(len, held.values()))
+            self.exposed.update(workers)
             self.start_driver()
         elif target == "raylet":
-            victim = self.nodes.pop(0)
-            self.cluster.remove_node(victim, allow_graceful=False)
-            self.at_risk += max(map(len, held.values()), default=0)
+            self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
+            self.exposed.update(self._gone(workers, within_s=30))
             self.nodes.append(self.cluster.add_node(num_cpus=1))
         else:
-            found = marked_processes(self.mark, _SIGNS[target])
+            found = workers if target == "worker" else self.engines()
             if not found:
                 return False
             process = random.Random(f"{self.seed}:{self.killed.total()}").choice(found)
             os.kill(process, signal.SIGKILL)
             if target == "worker":
-                self.at_risk += len(held.get(process, ()))
+                self.exposed.add(process)
         self.killed[target] += 1
         return True
+
+    def _gone(self, workers: list[int], within_s: float) -> set[int]:
+        """Those of `workers` that have ended; waits a while for the first."""
+
+        def ended() -> set[int]:
+            return set(workers) - set(marked_processes(self.mark, _WORKER_SIGN))
+
+        wait_for(lambda: bool(ended()) or not workers, within_s=within_s)
+        return ended()
+
+    def at_risk(self) -> int:
+        """Parts that were in flight in what was killed, over all kills."""
+        return sum(len(parts) for pid, parts in self.in_flight().items() if pid in self.exposed)
 
     def wait_for_work(self) -> bool:
         """Wait until another part has been begun; False if the job ended before that."""
@@ -178,14 +208,16 @@ def finish(drill: Drill, timeout_s: float) -> tuple[int, str]:
     return drill.driver.returncode, output
 
 
-def prepare(folder: Path, num_documents: int, delay_s: float) -> Path:
+def prepare(folder: Path, num_documents: int, delay_s: float, engine: str = "fake") -> Path:
     """A run whose corpus is ingested; returns its config."""
     from tests.integration.conftest import run_ipt, write_config, write_corpus
+    from tests.tiny_model import save_tiny_model
     from tests.tokenizers import save_tokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     write_corpus(folder / "corpus.jsonl", num_documents)
-    config = write_config(folder, "run", save_tokenizer(folder / "tokenizer"))
+    save_model = save_tiny_model if engine == "vllm" else save_tokenizer
+    config = write_config(folder, "run", save_model(folder / "model"))
     text = config.read_text().replace("convert_fraction = 0.5", "convert_fraction = 0.95")
     config.write_text(text.replace("fake.delay_s = 0.3", f"fake.delay_s = {delay_s}"))
     run_ipt("ingest", str(config))
@@ -198,12 +230,14 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--documents", type=int, default=0, help="0: so many that the kills fit in")
+    parser.add_argument("--engine", default="fake", choices=_ENGINE_SIGNS)
     parser.add_argument("--targets", nargs="+", default=list(TARGETS), choices=TARGETS)
     options = parser.parse_args()
     choice = random.Random(options.seed)
+    num_documents = options.documents or 90 * options.kills + 100
     with tempfile.TemporaryDirectory(prefix="ipt-faults-") as folder:
-        config = prepare(Path(folder), options.documents or 90 * options.kills + 100, delay_s=0.5)
-        drill = Drill(config, Path(folder) / "run", options.seed)
+        config = prepare(Path(folder), num_documents, delay_s=0.5, engine=options.engine)
+        drill = Drill(config, Path(folder) / "run", options.seed, options.engine)
         with drill.under_way():
             drill.start_driver()
             while drill.killed.total() < options.kills:
@@ -221,10 +255,10 @@ def main() -> int:
                     )
             code, output = finish(drill, timeout_s=1800)
             print(output, flush=True)
-            begun = drill.num_begun()
+            begun, at_risk = drill.num_begun(), drill.at_risk()
         redone = begun.total() - len(begun)
         result = audit(drill.run)
-        left = marked_processes(drill.mark, _SIGNS["engine"])
+        left = drill.engines()
     kills = ", ".join(f"{target} {count}" for target, count in sorted(drill.killed.items()))
     print(f"kills: {kills}")
     return conclude(
@@ -234,7 +268,7 @@ def main() -> int:
             "lost": at_most(result.lost, 0),
             "duplicated": at_most(result.duplicated, 0),
             "quarantined": at_most(result.quarantined, 0),
-            "redone_parts": at_most(redone, drill.at_risk),
+            "redone_parts": at_most(redone, at_risk),
             "orphans": at_most(len(left), 0),
             "exit_code": at_most(code, 0),
             "documents": figure(result.documents),

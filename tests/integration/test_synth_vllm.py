@@ -12,23 +12,13 @@ import orjson
 import pytest
 
 from pipeline.stage import read_manifest
-from tests.faults import audit
+from tests.faults import ON_VLLM, audit
 from tests.integration.conftest import run_ipt, write_config, write_corpus
 from tests.integration.test_synth_faults import commits_of, start
 from tests.processes import marked_processes, wait_for
 from tests.tiny_model import save_tiny_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.vllm, pytest.mark.slow]
-
-VLLM = [
-    "synth.engine.kind=vllm",
-    "synth.protocol=chat",
-    "synth.styles={faq=1}",
-    "synth.engine.max_num_seqs=4",
-    "synth.engine.kv_cache_gib=1",
-    "synth.max_new_tokens=64",
-    "synth.max_model_len=2048",
-]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +31,7 @@ def ingest(folder: Path, model: Path, num_documents: int) -> tuple[Path, list[st
     write_corpus(folder / "corpus.jsonl", num_documents)
     config = write_config(folder, "run", model)
     run_ipt("ingest", str(config))
-    return folder / "run", ["synth", str(config), *VLLM]
+    return folder / "run", ["synth", str(config), *ON_VLLM]
 
 
 def more_commits(run: Path, process: subprocess.Popen[str]) -> bool:
@@ -62,10 +52,10 @@ def reaches(run: Path, figure: str, count: int) -> bool:
     return wait_for(lambda: metrics.exists() and last() == count, within_s=180)
 
 
-def test_a_job_on_vllm_outlives_engine_worker_and_driver(
+def test_a_job_on_vllm_outlives_engine_worker_and_driver_and_stops_when_asked(
     tmp_path: Path, tiny_model: Path, mark: str
 ) -> None:
-    run, arguments = ingest(tmp_path, tiny_model, num_documents=440)
+    run, arguments = ingest(tmp_path, tiny_model, num_documents=520)
     arguments += ["synth.engine.hang_timeout_s=15"]
     process = start(arguments)
     for name, number, figure, count in (
@@ -83,6 +73,12 @@ def test_a_job_on_vllm_outlives_engine_worker_and_driver(
     process.kill()
     process.communicate()
     assert wait_for(lambda: not marked_processes(mark, "VLLM")), "an engine outlived its driver"
+    process = start(arguments)
+    assert more_commits(run, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 75, output
+    assert not marked_processes(mark, "VLLM"), "an engine outlived its job"
     committed = len(commits_of(run))
     assert committed < len(list(run.glob("documents/made-up/part-*.json"))), "too late to resume"
     run_ipt(*arguments)
