@@ -16,7 +16,7 @@ import orjson
 from pipeline import storage
 from pipeline.contracts import decode_chain, decode_document
 from pipeline.ingest.seen import SeenKeys
-from pipeline.pack import HELDOUT, TRAIN
+from pipeline.loader.packed import HELDOUT, TRAIN
 from pipeline.run_folder import RunFolder
 from pipeline.shards import read_lines
 from pipeline.stage import Manifest, find_manifest, read_commit, read_commits

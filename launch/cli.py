@@ -159,6 +159,31 @@ def pack(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -
     _run_stage("pack", config, overrides, dry_run=dry_run)
 
 
+@app.command(epilog="Example: ipt mixture my.toml mixture.temperature=3 --output mixture.html")
+@_reports_errors
+def mixture(
+    config: Config,
+    overrides: Overrides = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Page to write: shares over the run.")
+    ] = "",
+    all_sources: Annotated[bool, typer.Option("--all", help="Show every source.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Show what training will see: tokens, share and epochs per source and phase."""
+    from launch.mixture import MixtureView
+
+    invocation = _invocation(config, overrides)
+    if dry_run:
+        print(f"would read {invocation.config.folder.rows}")
+        return
+    view = MixtureView(invocation.config)
+    print("\n".join(view.lines(all_sources=all_sources)))
+    if output:
+        view.write_page(output)
+        print(f"page: {output}")
+
+
 @app.command(epilog="Example: ipt train my.toml train.num_ranks=8 train.zero_stage=3")
 @_reports_errors
 def train(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:

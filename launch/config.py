@@ -9,8 +9,9 @@ from pipeline.cluster import is_ray_job_copy
 from pipeline.config import StrictConfig
 from pipeline.errors import InputError
 from pipeline.ingest.config import IngestConfig
-from pipeline.mixture import MixtureConfig
-from pipeline.pack import PackConfig
+from pipeline.mixture.config import MixtureConfig
+from pipeline.mixture.planning import check_names, check_patterns
+from pipeline.packing.config import PackConfig
 from pipeline.run_folder import RunConfig, RunFolder
 from synth.config import FilterConfig, SynthConfig
 from synth.styles.library import load_library
@@ -43,7 +44,6 @@ class PipelineConfig(StrictConfig):
     @model_validator(mode="after")
     def _sections_agree(self) -> "PipelineConfig":
         """Find now what would otherwise end the run hours later."""
-        self.train.accumulation_steps(self.train.num_ranks)
         if self.synth.protocol == "chat":
             load_library(self.synth.style_folder, self.synth.styles)
         if self.pack.template_folder:
@@ -57,11 +57,11 @@ class PipelineConfig(StrictConfig):
             )
             if share > 0
         }
-        if unknown := sorted(self.mixture.weights.keys() - routes):
-            raise ValueError(
-                f"mixture.weights names {', '.join(unknown)}; these sources give rows: "
-                f"{', '.join(sorted(routes))}"
-            )
+        try:
+            check_names(self.mixture, routes)
+            check_patterns("pack.loss_on", self.pack.loss_on, routes)
+        except InputError as error:
+            raise ValueError(str(error)) from None
         return self
 
     @property

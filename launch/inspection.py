@@ -76,12 +76,16 @@ def _inspect_rows(path: str, num_records: int) -> Iterator[str]:
 
 
 def _describe_row(block: RowBlock, row: int, tokenizer: Any) -> Iterator[str]:
-    start = 0
-    for number, length in enumerate(block.row_segments(row).tolist()):
-        ids = block.tokens[row, start : start + length].tolist()
-        text = tokenizer.decode(ids) if tokenizer is not None else str(ids)
-        yield f"[segment {number}, {length} tokens] {text}"
+    def shown(start: int, end: int) -> str:
+        ids = block.tokens[0, start:end].tolist()
+        return str(tokenizer.decode(ids)) if tokenizer is not None else str(ids)
+
+    start, block = 0, block.slice(row, row + 1)
+    for number, length in enumerate(block.layout.segment_lengths.tolist()):
+        yield f"[segment {number}, {length} tokens] {shown(start, start + length)}"
         start += length
+    for begin, end in block.layout.spans.tolist():
+        yield f"[trained on, tokens {begin} to {end}] {shown(begin, end)}"
     if padding := block.tokens.shape[1] - start:
         yield f"[padding, {padding} tokens]"
 

@@ -56,7 +56,7 @@ def _filter(invocation: Invocation) -> Manifest:
 
 
 def _pack(invocation: Invocation) -> Manifest:
-    from pipeline.pack import PackInputs, run_pack
+    from pipeline.packing.job import PackInputs, run_pack
     from synth.templates import ChainRenderer
 
     config, folder = invocation.config, invocation.config.folder
@@ -86,7 +86,6 @@ def _train(invocation: Invocation) -> Manifest:
     _require_local(invocation, "train")
     config, folder = invocation.config, invocation.config.folder
     rows = read_manifest(folder.rows)
-    config.train.accumulation_steps(config.train.num_ranks)
     # Opened here already, so that leftovers of another config are refused before ranks start.
     stage = open_train_stage(config.train, config.mixture, config.run, rows)
     if done := stage.finished():

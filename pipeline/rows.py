@@ -13,8 +13,8 @@ loss spans is trained on whole.
 
 import contextlib
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -28,11 +28,9 @@ _COUNT = np.dtype("<u4")
 
 
 @dataclass(frozen=True)
-class RowBlock:
-    """Rows as arrays; row i has the next `segment_counts[i]` of all `segment_lengths`."""
+class RowLayout:
+    """What of rows is which document; row i has the next `segment_counts[i]` of all segments."""
 
-    tokens: np.ndarray
-    """(num_rows, seq_len) uint16 or uint32."""
     segment_counts: np.ndarray
     """(num_rows,) uint32."""
     segment_lengths: np.ndarray
@@ -42,31 +40,62 @@ class RowBlock:
     spans: np.ndarray
     """(total spans, 2) uint32: start and end (exclusive) within the row."""
 
-    @property
-    def num_rows(self) -> int:
-        """Number of rows."""
-        return len(self.tokens)
-
-    def row_segments(self, row: int) -> np.ndarray:
-        """Segment lengths of one row."""
-        start = int(self.segment_counts[:row].sum())
-        return self.segment_lengths[start : start + int(self.segment_counts[row])]
-
-    def row_spans(self, row: int) -> np.ndarray:
-        """Loss spans of one row, (n, 2); none: train on the whole row."""
-        start = int(self.span_counts[:row].sum())
-        return self.spans[start : start + int(self.span_counts[row])]
-
-    def slice(self, start: int, end: int) -> "RowBlock":
-        """Rows `start` to `end` (exclusive)."""
+    def slice(self, start: int, end: int) -> "RowLayout":
+        """Rows `start` to `end` (exclusive), without copying."""
         segments, spans = _edges(self.segment_counts), _edges(self.span_counts)
-        return RowBlock(
-            self.tokens[start:end],
+        return RowLayout(
             self.segment_counts[start:end],
             self.segment_lengths[segments[start] : segments[end]],
             self.span_counts[start:end],
             self.spans[spans[start] : spans[end]],
         )
+
+    def take(self, rows: np.ndarray) -> "RowLayout":
+        """Rows by number, in the order of `rows`; a copy."""
+        return RowLayout(
+            self.segment_counts[rows],
+            self.segment_lengths[runs(self.segment_counts, rows)],
+            self.span_counts[rows],
+            self.spans[runs(self.span_counts, rows)],
+        )
+
+
+def join_layouts(layouts: Sequence[RowLayout]) -> RowLayout:
+    """The rows of all, one after the other."""
+    names = [field.name for field in fields(RowLayout)]
+    return RowLayout(*(np.concatenate([getattr(each, n) for each in layouts]) for n in names))
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Rows as arrays."""
+
+    tokens: np.ndarray
+    """(num_rows, seq_len) uint16 or uint32."""
+    layout: RowLayout
+    """Their documents and loss spans."""
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(self.tokens)
+
+    def slice(self, start: int, end: int) -> "RowBlock":
+        """Rows `start` to `end` (exclusive), without copying."""
+        return RowBlock(self.tokens[start:end], self.layout.slice(start, end))
+
+
+def empty_rows(num_rows: int, seq_len: int, dtype: np.dtype[np.unsignedinteger]) -> RowBlock:
+    """Rows of padding: nothing in them is trained on."""
+    return RowBlock(
+        np.zeros((num_rows, seq_len), dtype=dtype),
+        RowLayout(
+            np.zeros(num_rows, dtype=_COUNT),
+            np.zeros(0, dtype=_COUNT),
+            np.zeros(num_rows, dtype=_COUNT),
+            np.zeros((0, 2), dtype=_COUNT),
+        ),
+    )
 
 
 def _edges(counts: np.ndarray) -> np.ndarray:
@@ -74,6 +103,14 @@ def _edges(counts: np.ndarray) -> np.ndarray:
     edges = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=edges[1:])
     return edges
+
+
+def runs(counts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Indices into a flat array of runs that give the chosen runs one after the other."""
+    edges, lengths = _edges(counts), counts[chosen].astype(np.int64)
+    begins = np.cumsum(lengths) - lengths
+    indices: np.ndarray = np.arange(int(lengths.sum())) + np.repeat(edges[chosen] - begins, lengths)
+    return indices
 
 
 def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
@@ -84,14 +121,15 @@ def token_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
 def encode_block(block: RowBlock) -> bytes:
     """One frame's content."""
     num_rows, seq_len = block.tokens.shape
+    layout = block.layout
     header = _HEADER.pack(
         num_rows,
         seq_len,
         block.tokens.itemsize,
-        len(block.segment_lengths),
-        len(block.spans),
+        len(layout.segment_lengths),
+        len(layout.spans),
     )
-    arrays = (block.segment_counts, block.segment_lengths, block.span_counts, block.spans)
+    arrays = (layout.segment_counts, layout.segment_lengths, layout.span_counts, layout.spans)
     return b"".join(
         [
             header,
@@ -119,10 +157,7 @@ def decode_block(data: bytes, uri: str) -> RowBlock:
     segment_counts, segment_lengths, span_counts, spans = np.split(rest, edges)
     return RowBlock(
         tokens.reshape(num_rows, seq_len),
-        segment_counts,
-        segment_lengths,
-        span_counts,
-        spans.reshape(num_spans, 2),
+        RowLayout(segment_counts, segment_lengths, span_counts, spans.reshape(num_spans, 2)),
     )
 
 
@@ -141,7 +176,7 @@ class RowShardWriter:
             end = min(start + self._rows_per_frame, block.num_rows)
             self.frames.write_frame(encode_block(block.slice(start, end)))
         self._num_rows += block.num_rows
-        self._num_tokens += int(block.segment_lengths.sum())
+        self._num_tokens += int(block.layout.segment_lengths.sum())
 
     def entry(self) -> FileEntry:
         """What the sidecar says of this shard; call it after the `write_rows` block."""

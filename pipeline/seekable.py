@@ -6,8 +6,12 @@ The format is the public one of the zstd project (contrib/seekable_format): othe
 files, and `zstd -d` takes the seek table for an empty frame.
 """
 
+import os
 import struct
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
+from typing import IO, Protocol
 
 import numpy as np
 import xxhash
@@ -22,6 +26,9 @@ _FOOTER = struct.Struct("<IBI")
 _HEADER = struct.Struct("<II")
 _ENTRY = np.dtype([("compressed", "<u4"), ("raw", "<u4"), ("checksum", "<u4")])
 _LEVEL = 3
+_TAIL_BYTES = 1 << 14
+_OPEN_FILES = 256
+_of_thread = threading.local()
 
 
 class SeekableWriter:
@@ -47,6 +54,48 @@ class SeekableWriter:
         self._sink.write(table + footer)
 
 
+class RangeReader(Protocol):
+    """Reads byte ranges of files."""
+
+    def read(self, uri: str, start: int, length: int | None) -> bytes:
+        """Bytes from `start` on (from the end if negative); all that follow if `length` is None."""
+        ...
+
+    def forget(self, uri: str, start: int, length: int | None) -> bool:
+        """Drop a kept copy of a range; False if none is kept."""
+        ...
+
+
+class DirectReader:
+    """Reads each range where it lies; keeps local files open. Safe to share by threads."""
+
+    def __init__(self) -> None:
+        """Nothing is open yet."""
+        self._open: OrderedDict[str, IO[bytes]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, uri: str, start: int, length: int | None) -> bytes:
+        """See `RangeReader.read`."""
+        if start < 0 or length is None or not storage.is_local(uri):
+            return storage.read_range(uri, start, length)
+        return os.pread(self._file(uri).fileno(), length, start)
+
+    def _file(self, uri: str) -> IO[bytes]:
+        with self._lock:
+            if uri in self._open:
+                self._open.move_to_end(uri)
+            else:
+                path = uri.removeprefix("file://")
+                self._open[uri] = open(path, "rb", buffering=0)  # noqa: SIM115
+            if len(self._open) > _OPEN_FILES:
+                self._open.popitem(last=False)  # closed when nobody reads from it any more
+            return self._open[uri]
+
+    def forget(self, uri: str, start: int, length: int | None) -> bool:
+        """See `RangeReader.forget`."""
+        return False
+
+
 @dataclass(frozen=True)
 class SeekableReader:
     """Random access to the frames of one file."""
@@ -56,6 +105,7 @@ class SeekableReader:
     """int64 (num_frames + 1,): where each frame begins in the file, in bytes."""
     checksums: np.ndarray
     """uint32 (num_frames,): low 32 bits of XXH64 over each frame's content."""
+    reader: RangeReader
 
     @property
     def num_frames(self) -> int:
@@ -68,12 +118,23 @@ class SeekableReader:
         Raises:
             InputError: the frame's bytes are not what was written; names shard and frame.
         """
-        start, end = int(self.offsets[number]), int(self.offsets[number + 1])
-        with storage.open_read(self.uri) as file:
-            file.seek(start)
-            frame = file.read(end - start)
+        if number >= self.num_frames:
+            raise InputError(
+                f"{self.uri}: has {self.num_frames} frames, and frame {number} was asked for: "
+                f"the table of shards is of another packing; pack again"
+            )
+        start = int(self.offsets[number])
+        place = (self.uri, start, int(self.offsets[number + 1]) - start)
         try:
-            data = zstandard.ZstdDecompressor().decompress(frame)
+            return self._decode(self.reader.read(*place), number)
+        except InputError:
+            if not self.reader.forget(*place):
+                raise
+        return self._decode(self.reader.read(*place), number)  # it was the copy that was damaged
+
+    def _decode(self, frame: bytes, number: int) -> bytes:
+        try:
+            data = _decompressor().decompress(frame)
         except zstandard.ZstdError as error:
             raise InputError(_damaged(self.uri, number, str(error))) from error
         if _checksum(data) != int(self.checksums[number]):
@@ -81,33 +142,43 @@ class SeekableReader:
         return data
 
 
-def open_seekable(uri: str) -> SeekableReader:
-    """Read the seek table of a file.
+def open_seekable(uri: str, reader: RangeReader | None = None) -> SeekableReader:
+    """Read the seek table of a file, in one request unless it has thousands of frames.
 
     Raises:
         InputError: no such file, or the seek table is missing or damaged.
     """
+    reader = reader or DirectReader()
     try:
-        with storage.open_read(uri) as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _FOOTER.size))
-            tail = file.read()
-            if len(tail) < _FOOTER.size:
-                raise InputError(_no_table(uri))
-            num_frames, descriptor, magic = _FOOTER.unpack(tail)
-            table_size = num_frames * _ENTRY.itemsize
-            start = size - _FOOTER.size - table_size
-            if magic != _SEEKABLE_MAGIC or descriptor != _HAS_CHECKSUMS or start < _HEADER.size:
-                raise InputError(_no_table(uri))
-            file.seek(start)
-            entries = np.frombuffer(file.read(table_size), dtype=_ENTRY)
+        tail = reader.read(uri, -_TAIL_BYTES, None)
+        if len(tail) < _FOOTER.size:
+            raise InputError(_no_table(uri))
+        num_frames, descriptor, magic = _FOOTER.unpack_from(tail, len(tail) - _FOOTER.size)
+        if magic != _SEEKABLE_MAGIC or descriptor != _HAS_CHECKSUMS:
+            raise InputError(_no_table(uri))
+        content = num_frames * _ENTRY.itemsize + _FOOTER.size
+        if _HEADER.size + content > len(tail):
+            tail = reader.read(uri, -(_HEADER.size + content), None)
     except FileNotFoundError:
         raise InputError(f"{uri}: no such shard; run the stage that writes it again") from None
+    start = len(tail) - content
+    if start < _HEADER.size or _HEADER.unpack_from(tail, start - _HEADER.size) != (
+        _SKIPPABLE_MAGIC,
+        content,
+    ):
+        raise InputError(_no_table(uri))
+    entries = np.frombuffer(tail, dtype=_ENTRY, count=num_frames, offset=start)
     offsets = np.zeros(num_frames + 1, dtype=np.int64)
     np.cumsum(entries["compressed"], out=offsets[1:])
-    if int(offsets[-1]) != start - _HEADER.size:
-        raise InputError(_no_table(uri))
-    return SeekableReader(uri, offsets, entries["checksum"].copy())
+    return SeekableReader(uri, offsets, entries["checksum"].copy(), reader)
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """One a thread: it must not be shared, and costs more to make than a small frame to read."""
+    if not hasattr(_of_thread, "decompressor"):
+        _of_thread.decompressor = zstandard.ZstdDecompressor()
+    decompressor: zstandard.ZstdDecompressor = _of_thread.decompressor
+    return decompressor
 
 
 def _checksum(data: bytes) -> int:

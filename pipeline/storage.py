@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import posixpath
+import random
 import tempfile
 import time
 import uuid
@@ -24,6 +25,7 @@ from pipeline.errors import BusyError
 
 _PARTIAL_MARK = ".partial-"
 _LOCK_POLL_S = 0.2
+_RETRY_PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 def join(folder: str, *names: str) -> str:
@@ -61,10 +63,46 @@ def read_bytes(uri: str) -> bytes:
         return file.read()
 
 
+def read_range(uri: str, start: int, length: int | None) -> bytes:
+    """Read `length` bytes from `start` on (counted from the end if negative); None: all the rest.
+
+    A remote file is asked again, with pauses that double, before an error counts.
+
+    Raises:
+        FileNotFoundError: no such file.
+        OSError: it cannot be read.
+    """
+    if is_local(uri):
+        with open(uri.removeprefix("file://"), "rb", buffering=0) as file:
+            begin = start if start >= 0 else max(0, file.seek(0, os.SEEK_END) + start)
+            file.seek(begin)
+            return file.read() if length is None else file.read(length)
+    filesystem, path = locate(uri)
+    end = None if length is None else start + length
+    for pause_s in (*_RETRY_PAUSES_S, None):
+        try:
+            return bytes(filesystem.cat_file(path, start=start, end=end))
+        except FileNotFoundError:
+            raise
+        except (OSError, TimeoutError):
+            if pause_s is None:
+                raise
+            time.sleep(pause_s * random.uniform(0.5, 1.5))
+    raise AssertionError
+
+
 def write_atomic(uri: str, data: bytes) -> None:
     """Write a whole file so that it is there completely or not at all."""
     with open_atomic(uri) as file:
         file.write(data)
+
+
+def write_scratch(path: str, data: bytes) -> None:
+    """Write a local file that others see whole or not at all, but that may be lost at a crash."""
+    with _partial_file(path) as partial:
+        with open(partial, "wb") as file:
+            file.write(data)
+        os.replace(partial, path)
 
 
 def create(uri: str, data: bytes) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 
 from pipeline import storage
 from pipeline.config import StrictConfig
@@ -19,11 +20,15 @@ class CheckpointMarker(StrictConfig):
     step: int
     """Steps done."""
     rows: int
-    """Rows of the run consumed: the whole data state."""
+    """Rows of the run consumed."""
     num_ranks: int
     """Ranks that wrote it."""
     instance: str
     """Execution of the training stage it belongs to."""
+    data: dict[str, Any]
+    """State of the stream of batches: rows consumed and events of the mixture."""
+    online: dict[str, Any] = Field(default_factory=dict)
+    """State of the online mixing rule, if there is one."""
 
 
 def tag_of(step: int) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.config import StrictConfig
-from pipeline.errors import InputError
+from pipeline.loader.share import rows_per_rank
 
 
 class ModelConfig(StrictConfig):
@@ -95,18 +95,10 @@ class TrainConfig(StrictConfig):
     def accumulation_steps(self, num_ranks: int) -> int:
         """Micro-batches of a step on each rank.
 
-        Raises:
-            InputError: the batch does not divide; names the nearest sizes that do.
+        A batch that does not divide is filled up with rows of padding, from which nothing is
+        learned: the loss is the same, some of the work is in vain.
         """
-        unit = self.micro_rows * num_ranks
-        if self.rows_per_batch % unit:
-            below = self.rows_per_batch // unit * unit
-            nearest = " or ".join(str(size) for size in (below, below + unit) if size)
-            raise InputError(
-                f"train.rows_per_batch ({self.rows_per_batch}) must be a multiple of {unit} "
-                f"(micro_rows {self.micro_rows} x ranks {num_ranks}); try {nearest}"
-            )
-        return self.rows_per_batch // unit
+        return rows_per_rank(self.rows_per_batch, num_ranks, self.micro_rows) // self.micro_rows
 
 
 def learning_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
@@ -119,15 +111,12 @@ def learning_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
 
 
 def deepspeed_config(config: TrainConfig, num_ranks: int) -> dict[str, Any]:
-    """The dict that `deepspeed.initialize` takes; never written by hand.
-
-    Raises:
-        InputError: the batch does not divide over the ranks.
-    """
+    """The dict that `deepspeed.initialize` takes; never written by hand."""
+    accumulation = config.accumulation_steps(num_ranks)
     return {
-        "train_batch_size": config.rows_per_batch,
+        "train_batch_size": config.micro_rows * accumulation * num_ranks,
         "train_micro_batch_size_per_gpu": config.micro_rows,
-        "gradient_accumulation_steps": config.accumulation_steps(num_ranks),
+        "gradient_accumulation_steps": accumulation,
         "gradient_clipping": config.optimizer.clip_norm,
         "bf16": {"enabled": config.precision == "bf16"},
         "data_types": {"grad_accum_dtype": "fp32"},

@@ -4,18 +4,21 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import torch
 
 from pipeline import storage
-from pipeline.loader import IGNORE_LABEL, RowSource, make_batch
-from pipeline.pack import HELDOUT, row_sources
+from pipeline.loader.batch import IGNORE_LABEL, make_batch
+from pipeline.loader.packed import HELDOUT, open_rows
+from pipeline.loader.windows import SourceRows
 from pipeline.progress import StageProgress
+from pipeline.rows import RowBlock
 from pipeline.run_folder import REPORT_FILE, RunFolder
 from pipeline.stage import FileEntry, Manifest, PartCommit, open_stage, read_manifest
 from train.config import EvalConfig
 from train.model import token_losses
 
-_ROWS_AT_ONCE = 4
+_ROWS_AT_ONCE, _ROWS_IN_MEMORY = 4, 1024
 
 
 def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
@@ -37,11 +40,11 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     model = AutoModelForCausalLM.from_pretrained(folder.hf, dtype=dtype).to(device).eval()
-    sources = {
-        name: RowSource(folder.rows, rows, name, HELDOUT) for name in row_sources(folder.rows)
-    }
+    heldout = open_rows(folder.rows, HELDOUT)
+    sources = {name: heldout.source(name) for name, size in heldout.sizes.num_rows.items() if size}
     losses: dict[str, list[tuple[float, int]]] = {}
-    num_rows = sum(min(config.max_rows, source.num_rows) for source in sources.values())
+    sizes = heldout.sizes.num_rows
+    num_rows = sum(min(config.max_rows, size) for size in sizes.values())
     num_done = 0
     with StageProgress("eval", "rows", num_rows) as progress:
         for name, source in sources.items():
@@ -63,24 +66,25 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
 
 
 @torch.inference_mode()
-def _evaluate(model: Any, source: RowSource, max_rows: int, use_mask: bool) -> Any:
+def _evaluate(model: Any, source: SourceRows, max_rows: int, use_mask: bool) -> Any:
     """Yield (first row, end row, (loss sum, token count)) over the first `max_rows` rows."""
-    locations = [
-        (frame, row)
-        for frame, count in enumerate(source.frame_rows.tolist())
-        for row in range(count)
-    ][:max_rows]
-    for start in range(0, len(locations), _ROWS_AT_ONCE):
-        chosen = locations[start : start + _ROWS_AT_ONCE]
-        blocks = [(source.read_frame(frame), row) for frame, row in chosen]
-        batch = make_batch(blocks, source_ids=torch.zeros(len(chosen)).numpy())
-        ids, labels, positions, segments = (
-            torch.from_numpy(array).to(model.device)
-            for array in (batch.input_ids, batch.labels, batch.positions, batch.segment_ids)
-        )
-        losses = token_losses(model, ids, labels, positions, segments if use_mask else None)
-        loss = float(losses.double().sum())
-        yield start, start + len(chosen), (loss, int((labels != IGNORE_LABEL).sum()))
+    num_rows = min(max_rows, source.table.num_rows)
+    for first in range(0, num_rows, _ROWS_IN_MEMORY):
+        rows = source.gather(source.table.in_order(first, min(first + _ROWS_IN_MEMORY, num_rows)))
+        for start in range(0, rows.num_rows, _ROWS_AT_ONCE):
+            end = min(start + _ROWS_AT_ONCE, rows.num_rows)
+            yield first + start, first + end, _loss(model, rows.slice(start, end), use_mask)
+
+
+def _loss(model: Any, rows: RowBlock, use_mask: bool) -> tuple[float, int]:
+    """Loss summed over the trained tokens of some rows, and their number."""
+    batch = make_batch(rows, np.zeros(rows.num_rows))
+    ids, labels, positions, segments = (
+        torch.from_numpy(array).to(model.device)
+        for array in (batch.input_ids, batch.labels, batch.positions, batch.segment_ids)
+    )
+    losses = token_losses(model, ids, labels, positions, segments if use_mask else None)
+    return float(losses.double().sum()), int((labels != IGNORE_LABEL).sum())
 
 
 def _summary(batches: list[tuple[float, int]]) -> dict[str, float | int]:

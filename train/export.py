@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pipeline.errors import InputError
+from pipeline.mixture.config import MixtureConfig
 from pipeline.pretrained import load_tokenizer
 from pipeline.run_folder import RunFolder
 from pipeline.stage import FileEntry, Manifest, PartCommit, open_stage, read_manifest
@@ -85,14 +86,14 @@ def _read_weights(folder: RunFolder, trained: Manifest) -> dict[str, Any]:
 
 def _model_card(config: ExportConfig, model: Any, trained: Manifest, folder: RunFolder) -> str:
     metrics = read_metrics(folder.metrics)
-    sources = trained.config["mixture"]["weights"] or "in proportion to rows"
+    mixture = MixtureConfig.model_validate(trained.config["mixture"])
     header = f"---\nlicense: {config.license}\n---\n" if config.license else ""
     num_parameters = sum(weight.numel() for weight in model.parameters())
     return (
         f"{header}# Model trained with instruct-pretrain\n\n"
         f"- architecture: {model.config.model_type}, {num_parameters:,} parameters\n"
         f"- started from: {trained.config['model']['init_from'] or 'scratch'}\n"
-        f"- mixture: {sources}\n"
+        f"- mixture: {mixture.describe()}\n"
         f"- steps: {len(metrics)}, rows a step: {trained.config['rows_per_batch']}\n"
         f"- training loss: {metrics[0]['loss']:.4f} at the first step, "
         f"{metrics[-1]['loss']:.4f} at the last\n"

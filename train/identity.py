@@ -1,6 +1,6 @@
 """What a training run is, apart from the process that carries it out; imports no torch."""
 
-from pipeline.mixture import MixtureConfig
+from pipeline.mixture.config import MixtureConfig
 from pipeline.run_folder import RunConfig, RunFolder
 from pipeline.stage import Manifest, StageFolder, open_stage
 from train.config import TrainConfig
@@ -14,5 +14,5 @@ def open_train_stage(
     Raises:
         StaleStageError: it holds training with another config or on other rows.
     """
-    config = train.content_fields() | {"mixture": mixture.model_dump(), "seed": run.seed}
+    config = train.content_fields() | {"mixture": mixture.content_fields(), "seed": run.seed}
     return open_stage(RunFolder(run.dir).train, "train", config, {"rows": rows.input_key()})

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.errors import InputError
-from pipeline.loader import IGNORE_LABEL
+from pipeline.loader.batch import IGNORE_LABEL
 from pipeline.pretrained import load_tokenizer, resolve_model
 from train.config import ModelConfig
 
@@ -93,7 +93,7 @@ def token_losses(
 
     Args:
         model: a causal LM, or a DeepSpeed engine around one.
-        input_ids_BT: token ids.
+        input_ids_BT: token ids, of any integer type, like all that follows.
         labels_BT: the token to predict at each position, already shifted.
         positions_BT: position within the document.
         segment_ids_BT: document of each token; None attends over the whole row.
@@ -105,11 +105,11 @@ def token_losses(
         if _is_eager(model):  # adds its mask to the scores instead of selecting by it
             lowest = torch.finfo(torch.float32).min
             mask = torch.where(mask, 0.0, lowest).to(next(model.parameters()).dtype)
-        inputs = {"attention_mask": mask, "position_ids": positions_BT}
-    logits_BTV = model(input_ids=input_ids_BT, use_cache=False, **inputs).logits
+        inputs = {"attention_mask": mask, "position_ids": positions_BT.long()}
+    logits_BTV = model(input_ids=input_ids_BT.long(), use_cache=False, **inputs).logits
     losses = functional.cross_entropy(
         logits_BTV.float().flatten(0, 1),
-        labels_BT.flatten(),
+        labels_BT.long().flatten(),
         ignore_index=IGNORE_LABEL,
         reduction="none",
     )

@@ -31,9 +31,13 @@ import torch
 from pipeline import storage
 from pipeline.config import read_toml, validate
 from pipeline.errors import InputError
-from pipeline.loader import IGNORE_LABEL, Batch, Loader, RowSource
-from pipeline.mixture import MixtureConfig, make_mixture
-from pipeline.pack import TRAIN, row_sources
+from pipeline.loader.batch import IGNORE_LABEL, Batch
+from pipeline.loader.loader import Loader
+from pipeline.loader.packed import open_rows
+from pipeline.loader.stream import BatchStream
+from pipeline.mixture.config import MixtureConfig
+from pipeline.mixture.online import make_online_rule
+from pipeline.mixture.planning import plan_schedule
 from pipeline.process import EXIT_STOPPED, WatchedProcess, die_with_parent
 from pipeline.run_folder import RunConfig, RunFolder
 from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_manifest
@@ -78,17 +82,16 @@ def load_sections(path: str, overrides: list[str]) -> Sections:
     )
 
 
-def open_loader(sections: Sections, rows: Manifest) -> tuple[Loader, tuple[str, ...]]:
-    """The loader over the packed training rows, and the names of its sources.
+def open_loader(sections: Sections) -> Loader:
+    """The loader over the packed training rows.
 
     Raises:
-        InputError: a mixture weight names no packed source, or a source without rows.
+        InputError: the mixture cannot be had of these rows.
     """
-    folder = sections.folder.rows
-    found = {name: RowSource(folder, rows, name, TRAIN) for name in row_sources(folder)}
-    sizes = {name: source.num_rows for name, source in found.items()}
-    mixture = make_mixture(sizes, sections.mixture.weights, sections.run.seed)
-    return Loader([found[name] for name in mixture.names], mixture), mixture.names
+    rows, train = open_rows(sections.folder.rows), sections.train
+    total_rows = train.num_steps * train.rows_per_batch
+    mixture = plan_schedule(sections.mixture, rows.sizes, total_rows, sections.run.seed)
+    return Loader(rows, mixture, window_frames=sections.mixture.window_frames)
 
 
 def open_stage_of(sections: Sections, rows: Manifest) -> StageFolder:
@@ -111,7 +114,17 @@ class Trainer:
         self.num_ranks = torch.distributed.get_world_size()
         self.rank = torch.distributed.get_rank()
         self.accumulation = self.config.accumulation_steps(self.num_ranks)
-        self.loader, self.sources = open_loader(sections, rows)
+        loader = open_loader(sections)
+        self.sources = loader.mixture.names
+        self.batches = BatchStream(
+            loader,
+            self.config.rows_per_batch,
+            rank=self.rank,
+            num_ranks=self.num_ranks,
+            micro_rows=self.config.micro_rows,
+        )
+        online = sections.mixture.online
+        self.online = make_online_rule(online, loader.mixture.pieces[0].last) if online else None
         self.seq_len = int(rows.config["seq_len"])
         model = build_model(self.config.model, str(rows.config["tokenizer"]), sections.run.seed)
         if self.config.activation_checkpointing:
@@ -153,11 +166,8 @@ class Trainer:
         """One optimizer step; returns its metrics (complete on every rank)."""
         started = time.monotonic()
         config = self.config
-        batches = list(
-            self.loader.rank_batches(
-                self.step, config.rows_per_batch, config.micro_rows, self.rank, self.num_ranks
-            )
-        )
+        mine, size = next(self.batches), config.micro_rows
+        batches = [mine.slice(start, start + size) for start in range(0, mine.num_rows, size)]
         data_wait_s = time.monotonic() - started
         num_tokens = self._sum_over_ranks(_tokens_by_source(batches, len(self.sources)))
         lr = learning_rate(config.optimizer, self.step, config.num_steps)
@@ -169,6 +179,8 @@ class Trainer:
             self.engine.step()
         loss_sums = self._sum_over_ranks(loss_sums)
         self.step += 1
+        if self.online is not None:
+            self._remix(loss_sums, num_tokens)
         return self._metrics(loss_sums, num_tokens, lr, time.monotonic() - started, data_wait_s)
 
     def save(self) -> None:
@@ -178,6 +190,8 @@ class Trainer:
             rows=self.step * self.config.rows_per_batch,
             num_ranks=self.num_ranks,
             instance=self.stage.identity.instance,
+            data=self.batches.state_dict(),
+            online=self.online.state() if self.online is not None else {},
         )
         keep = self.config.keep_checkpoints
         checkpoint.save(self.engine, self.folder.checkpoints, marker, keep)
@@ -198,6 +212,9 @@ class Trainer:
                 f"this run has {self.num_ranks}; start it with train.num_ranks={newest.num_ranks}"
             )
         checkpoint.load(self.engine, self.folder.checkpoints, newest)
+        self.batches.load_state_dict(newest.data)
+        if self.online is not None:
+            self.online.load_state(newest.online)
         if self.rank == 0:
             _say(f"resumed from step {newest.step}")
         return newest.step
@@ -221,6 +238,13 @@ class Trainer:
         sums = torch.zeros(len(self.sources), dtype=torch.float64)
         row_sums = losses.detach().sum(dim=1).double().cpu()
         return sums.index_add(0, torch.from_numpy(batch.source_ids), row_sums)
+
+    def _remix(self, loss_sums: torch.Tensor, num_tokens: torch.Tensor) -> None:
+        """Show the online rule the losses, which are the same on every rank, and follow it."""
+        assert self.online is not None
+        weights = self.online.observe(self.step, (loss_sums / num_tokens).numpy())
+        if weights is not None:
+            self.batches.change_weights(weights.tolist())
 
     def _sum_over_ranks(self, values: torch.Tensor) -> torch.Tensor:
         total = values.to(self.device)
@@ -249,6 +273,8 @@ class Trainer:
             "memory_gib": _memory_gib(),
             "data/rows": rows_done,
         }
+        if self.batches.events and self.batches.events[-1].row == rows_done:
+            metrics["data/weights"] = list(self.batches.events[-1].weights)
         for number, source in enumerate(self.sources):
             count = float(num_tokens[number])
             metrics[f"data/{source}/tokens"] = int(count)
@@ -327,7 +353,6 @@ def run(sections: Sections) -> int:
 
     die_with_parent()
     rows = read_manifest(sections.folder.rows)
-    sections.train.accumulation_steps(int(os.environ.get("WORLD_SIZE", "1")))
     deepspeed.init_distributed(
         dist_backend="nccl" if torch.cuda.is_available() else "gloo", verbose=False
     )

@@ -98,6 +98,10 @@ class ChainRenderer:
         """The pre-training text of a chain; see `render_chain`."""
         return render_chain(chain, seed, self._pools)
 
+    def document(self, document: Document) -> RenderedText:
+        """The text of a raw document; see `render_document`."""
+        return render_document(document)
+
     def fingerprint(self) -> str:
         """Hash of everything that can be drawn."""
         return self._pools.fingerprint()

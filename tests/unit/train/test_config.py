@@ -26,10 +26,13 @@ def test_warm_up_then_cosine() -> None:
     assert rates[4:] == sorted(rates[4:], reverse=True)
 
 
-def test_a_batch_that_does_not_divide_names_sizes_that_do() -> None:
-    assert make(micro_rows=4).accumulation_steps(2) == 2
-    with pytest.raises(ValueError, match=r"rows_per_batch \(16\).*multiple of 12.*try 12 or 24"):
-        make(micro_rows=4).accumulation_steps(3)
+@pytest.mark.parametrize(("num_ranks", "steps"), [(1, 4), (2, 2), (3, 2), (4, 1), (5, 1)])
+def test_a_batch_that_does_not_divide_is_filled_up(num_ranks: int, steps: int) -> None:
+    config = make(micro_rows=4)
+    assert config.rows_per_batch == 16
+    assert config.accumulation_steps(num_ranks) == steps
+    made = deepspeed_config(config, num_ranks)
+    assert made["train_batch_size"] == 4 * steps * num_ranks
 
 
 @pytest.mark.parametrize(("stage", "precision"), [(0, "fp32"), (2, "bf16"), (3, "bf16")])

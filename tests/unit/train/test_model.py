@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pipeline.errors import InputError
-from pipeline.loader import make_batch
-from pipeline.packing import build_rows, plan_rows
+from pipeline.loader.batch import make_batch
+from pipeline.packing.plan import build_rows, plan_rows
 from train.config import ModelConfig
 from train.model import build_model, document_mask, token_losses
 
@@ -25,8 +25,7 @@ SHAPE = {
 def batch_of(documents: list[np.ndarray], seq_len: int):
     plan = plan_rows([len(document) for document in documents], seq_len)
     block = build_rows(documents, plan, seq_len, 0, np.dtype(np.uint16))
-    rows = [(block, row) for row in range(block.num_rows)]
-    batch = make_batch(rows, np.zeros(len(rows)))
+    batch = make_batch(block, np.zeros(block.num_rows))
     names = ("input_ids", "labels", "positions", "segment_ids")
     return plan, [torch.from_numpy(getattr(batch, name)) for name in names]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.rows import RowBlock
+from pipeline.rows import RowBlock, RowLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ def build_rows(
     seq_len: int,
     pad_id: int,
     dtype: np.dtype[np.unsignedinteger],
+    spans: Sequence[np.ndarray] | None = None,
 ) -> RowBlock:
     """Lay token arrays out as planned by `plan_rows`.
 
@@ -85,21 +86,32 @@ def build_rows(
         seq_len: row length in tokens.
         pad_id: token id for what is left at a row's end.
         dtype: token type of the rows.
+        spans: (n, 2) token ranges of each document that are trained on; None: all tokens are.
     """
     tokens = np.full((len(rows), seq_len), pad_id, dtype=dtype)
     for number, pieces in enumerate(rows):
         at = 0
         for piece in pieces:
-            tokens[number, at : at + piece.length] = documents[piece.document][
-                piece.start : piece.end
-            ]
-            at += piece.length
-    return RowBlock(
-        tokens=tokens,
+            ids = documents[piece.document][piece.start : piece.end]
+            tokens[number, at : at + len(ids)] = ids
+            at += len(ids)
+    lengths = [piece.length for pieces in rows for piece in pieces]
+    found = [_row_spans(pieces, spans) for pieces in rows] if spans is not None else []
+    layout = RowLayout(
         segment_counts=np.array([len(pieces) for pieces in rows], dtype=np.uint32),
-        segment_lengths=np.array(
-            [piece.length for pieces in rows for piece in pieces], dtype=np.uint32
-        ),
-        span_counts=np.zeros(len(rows), dtype=np.uint32),
-        spans=np.zeros((0, 2), dtype=np.uint32),
+        segment_lengths=np.array(lengths, dtype=np.uint32),
+        span_counts=np.array([len(each) for each in found] or [0] * len(rows), dtype=np.uint32),
+        spans=np.concatenate([*found, np.zeros((0, 2))]).astype(np.uint32),
     )
+    return RowBlock(tokens, layout)
+
+
+def _row_spans(pieces: Sequence[Piece], spans: Sequence[np.ndarray]) -> np.ndarray:
+    """(n, 2) spans of one row, n > 0: an empty span says that nothing of it is trained on."""
+    found, at = [], 0
+    for piece in pieces:
+        cut = np.clip(spans[piece.document], piece.start, piece.end) - piece.start + at
+        found.append(cut[cut[:, 0] < cut[:, 1]])
+        at += piece.length
+    joined = np.concatenate([*found, np.zeros((0, 2), dtype=np.int64)])
+    return joined if len(joined) else np.zeros((1, 2), dtype=np.int64)

@@ -8,6 +8,7 @@ hash of each example's content id sends a small share to `heldout`. An index bes
 the documents of every row, so that an audit can follow each one.
 """
 
+import fnmatch
 import logging
 import os
 from collections.abc import Iterator
@@ -15,16 +16,22 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from pydantic import Field
 
 from pipeline.cluster import explained_errors, ray_session
-from pipeline.config import StrictConfig
-from pipeline.contracts import Chain, RenderedText, decode_chain, decode_document, stable_share
-from pipeline.errors import InputError
-from pipeline.packing import build_rows, plan_rows
-from pipeline.pretrained import load_tokenizer
+from pipeline.contracts import (
+    Chain,
+    Document,
+    RenderedText,
+    decode_chain,
+    decode_document,
+    stable_share,
+)
+from pipeline.loader.packed import HELDOUT, ROWS_SUFFIX, TRAIN, write_tables
+from pipeline.packing.config import LossOn, PackConfig
+from pipeline.packing.plan import Piece, build_rows, plan_rows
+from pipeline.packing.tokens import Tokeniser
 from pipeline.progress import StageProgress
-from pipeline.rows import token_dtype, write_rows
+from pipeline.rows import write_rows
 from pipeline.shards import read_lines, write_shard
 from pipeline.stage import (
     FileEntry,
@@ -37,37 +44,21 @@ from pipeline.stage import (
     read_manifest,
 )
 
-TRAIN, HELDOUT = "train", "heldout"
-_ENCODE_BATCH = 256
 
-
-class ChainRenderer(Protocol):
-    """Writes chains as text; travels to the workers."""
+class Renderer(Protocol):
+    """Writes what is packed as text; travels to the workers."""
 
     def __call__(self, chain: Chain, seed: int) -> RenderedText:
         """The text of a chain, in a layout drawn with `seed`."""
         ...
 
+    def document(self, document: Document) -> RenderedText:
+        """The text of a raw document."""
+        ...
+
     def fingerprint(self) -> str:
         """Hash of everything that decides how chains read, but for the seed."""
         ...
-
-
-class PackConfig(StrictConfig):
-    """How texts become rows."""
-
-    tokenizer: str
-    """Model reference whose tokenizer is used: that of the model to train."""
-    seq_len: int = Field(default=2048, ge=8)
-    """Row length in tokens."""
-    heldout_fraction: float = Field(default=0.01, ge=0, lt=1)
-    """Share of examples kept from training, for held-out loss; chosen by a stable hash."""
-    template_seed: int = 0
-    """Seed of the layouts in which pairs are written as text."""
-    template_folder: str = ""
-    """Folder of pools of phrasings in place of those in `synth/templates/pools/`, file by file."""
-    rows_per_frame: int = Field(default=256, ge=1)
-    """Rows of a zstd frame, the unit of reading."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +74,7 @@ class _Example:
     """One text to pack: a raw document, or all shots of a chain."""
 
     id: str
-    text: str
+    rendered: RenderedText
     document_ids: list[str]
 
 
@@ -95,14 +86,14 @@ class _PackOrder:
     inputs: PackInputs
     stage_folder: str
     identity: StageIdentity
-    render: ChainRenderer
+    render: Renderer
 
 
 def run_pack(
     config: PackConfig,
     inputs: PackInputs,
     folder: str,
-    render: ChainRenderer,
+    render: Renderer,
     log_folder: str | None = None,
 ) -> Manifest:
     """Tokenise and pack everything that ingest and synthesis left.
@@ -111,7 +102,7 @@ def run_pack(
         config: row length, tokenizer, held-out share.
         inputs: folders of the complete ingest and filter stages.
         folder: folder for the rows.
-        render: writes a chain as text.
+        render: writes chains and documents as text.
         log_folder: local folder for a link to the workers' logs.
 
     Raises:
@@ -131,18 +122,26 @@ def run_pack(
     committed = stage.committed()
     todo = [part for part in wanted if part not in committed]
     if todo:
-        tokenizer = load_tokenizer(config.tokenizer)
-        if tokenizer.eos_token_id is None:
-            raise InputError(f"tokenizer {config.tokenizer!r} has no EOS to end documents with")
+        Tokeniser(config.tokenizer)  # one that cannot be used is said here, not by a worker
         order = _PackOrder(config, inputs, folder, stage.identity, render)
         with ray_session(log_folder), explained_errors("pack", log_folder):
             _pack_parts(order, todo, len(wanted))
+    _write_tables(stage, config)
     return stage.close(expected_parts=wanted)
 
 
-def row_sources(folder: str) -> list[str]:
-    """Names of the row sources in a packed folder."""
-    return sorted({part.rpartition("/")[0] for part in read_commits(folder)})
+def _write_tables(stage: StageFolder, config: PackConfig) -> None:
+    commits = stage.committed().values()
+    if not commits:  # nothing to pack: no need for the tokenizer either
+        write_tables(stage.folder, stage.identity, [], (config.seq_len, 2, 1))
+        return
+    token_bytes = Tokeniser(config.tokenizer).dtype.itemsize
+    write_tables(
+        stage.folder,
+        stage.identity,
+        (entry for commit in commits for entry in commit.files),
+        (config.seq_len, token_bytes, config.frame_rows(token_bytes)),
+    )
 
 
 def _list_parts(inputs: PackInputs) -> Iterator[str]:
@@ -198,9 +197,7 @@ class _PackWorker:
     def __init__(self, order: _PackOrder) -> None:
         self._order = order
         self._stage = StageFolder(order.stage_folder, order.identity)
-        self._tokenizer = load_tokenizer(order.config.tokenizer)
-        self._dtype = token_dtype(len(self._tokenizer))
-        self._prefix, self._suffix = document_marks(self._tokenizer)
+        self._tokeniser = Tokeniser(order.config.tokenizer)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         parts = [str(part) for part in batch["part"]]
@@ -243,29 +240,35 @@ class _PackWorker:
     def _read_examples(self, source: str, basename: str) -> Iterator[_Example]:
         corpus, _, route = source.rpartition("-")
         inputs, name = self._order.inputs, f"{corpus}/{basename}.jsonl.zst"
+        render = self._order.render
         if route == "raw":
             for line in read_lines(f"{inputs.documents}/{name}"):
                 document = decode_document(line)
                 if not document.is_converted:
-                    yield _Example(document.id, document.text, [document.id])
+                    yield _Example(document.id, render.document(document), [document.id])
         else:
             for line in read_lines(f"{inputs.augmented}/{name}"):
                 chain = decode_chain(line)
-                text = self._order.render(chain, self._order.config.template_seed).text
-                yield _Example(chain.id, text, [shot.doc_id for shot in chain.shots])
+                rendered = render(chain, self._order.config.template_seed)
+                yield _Example(chain.id, rendered, [shot.doc_id for shot in chain.shots])
 
     def _write_split(
         self, source: str, split: str, basename: str, examples: list[_Example]
     ) -> list[FileEntry]:
         """Write the rows of one split and the index of their documents."""
         config, folder = self._order.config, self._stage.folder
-        tokens = self._encode([example.text for example in examples])
-        plan = plan_rows([len(ids) for ids in tokens], config.seq_len)
-        name = f"{source}/{split}/{basename}.rows.zst"
-        with write_rows(folder, name, config.rows_per_frame) as rows:
+        loss_on = loss_on_of(config, source)
+        texts = list(self._tokeniser.encode([example.rendered for example in examples], loss_on))
+        tokens = [text.ids for text in texts]
+        spans = [text.spans for text in texts if text.spans is not None]
+        plan = shuffled(plan_rows([len(ids) for ids in tokens], config.seq_len), basename)
+        dtype = self._tokeniser.dtype
+        name = f"{source}/{split}/{basename}"
+        with write_rows(folder, f"{name}{ROWS_SUFFIX}", config.frame_rows(dtype.itemsize)) as rows:
             if plan:
-                rows.write(build_rows(tokens, plan, config.seq_len, self._pad_id(), self._dtype))
-        with write_shard(folder, f"{source}/{split}/{basename}.index.jsonl.zst") as index:
+                pad_id = self._tokeniser.pad_id
+                rows.write(build_rows(tokens, plan, config.seq_len, pad_id, dtype, spans or None))
+        with write_shard(folder, f"{name}.index.jsonl.zst") as index:
             for row in plan:
                 index.write(
                     [
@@ -275,27 +278,17 @@ class _PackWorker:
                 )
         return [rows.entry(), index.entry()]
 
-    def _encode(self, texts: list[str]) -> list[np.ndarray]:
-        encoder = self._tokenizer.backend_tokenizer
-        encoder.encode_special_tokens = True  # "</s>" in a text is text, not the end of it
-        documents = []
-        for start in range(0, len(texts), _ENCODE_BATCH):
-            batch = encoder.encode_batch_fast(
-                texts[start : start + _ENCODE_BATCH], add_special_tokens=False
-            )
-            documents += [
-                np.array([*self._prefix, *encoding.ids, *self._suffix], dtype=self._dtype)
-                for encoding in batch
-            ]
-        return documents
 
-    def _pad_id(self) -> int:
-        pad = self._tokenizer.pad_token_id
-        return int(pad if pad is not None else self._tokenizer.eos_token_id)
+def loss_on_of(config: PackConfig, source: str) -> LossOn | None:
+    """What a row source is trained on; None: every token."""
+    for pattern, loss_on in config.loss_on.items():
+        if fnmatch.fnmatchcase(source, pattern):
+            return loss_on
+    return None
 
 
-def document_marks(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """Token ids before and after each document: BOS where the tokenizer adds one, and EOS."""
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    adds_bos = bos is not None and bos in tokenizer("")["input_ids"]
-    return ([bos] if adds_bos else []), [eos]
+def shuffled(plan: list[list[Piece]], part: str) -> list[list[Piece]]:
+    """The rows of a part in an order of their own: best fit leaves them longest document first."""
+    seed = int(stable_share(part, "rows") * 2**63)
+    order = np.random.Generator(np.random.Philox(key=seed)).permutation(len(plan))
+    return [plan[number] for number in order.tolist()]

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.contracts import Chain, RenderedText
+from pipeline.contracts import Chain, Document, RenderedText
 from pipeline.errors import InputError, StaleStageError
-from pipeline.pack import PackConfig, PackInputs, run_pack
+from pipeline.packing.config import PackConfig
+from pipeline.packing.job import PackInputs, run_pack
 from pipeline.stage import open_stage, read_manifest
 
 
@@ -18,6 +19,9 @@ class Renderer:
 
     def __call__(self, chain: Chain, seed: int) -> RenderedText:
         raise AssertionError("there are no chains")
+
+    def document(self, document: Document) -> RenderedText:
+        raise AssertionError("there are no documents")
 
     def fingerprint(self) -> str:
         return self._fingerprint

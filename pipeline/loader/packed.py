@@ -1,0 +1,169 @@
+"""A packed folder as a loader sees it: `sources.json`, and one table of shards a source and split.
+
+    rows/sources.json                 sizes, row length, token type, whose rows these are
+    rows/sotu-raw/train/table.npy     where the rows lie (pipeline.loader.table)
+    rows/sotu-raw/train/part-*.rows.zst
+
+Both are written when packing is complete; opening a corpus of any size reads some kilobytes.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import storage
+from pipeline.config import StrictConfig
+from pipeline.errors import InputError
+from pipeline.loader.frames import FrameReader
+from pipeline.loader.order import RowOrder, source_key
+from pipeline.loader.table import make_table, open_table, table_bytes
+from pipeline.loader.windows import SourceRows
+from pipeline.mixture.planning import PackedSources
+from pipeline.seekable import RangeReader
+from pipeline.stage import MANIFEST_FILE, FileEntry, StageIdentity
+
+TRAIN, HELDOUT = "train", "heldout"
+SOURCES_FILE, TABLE_FILE = "sources.json", "table.npy"
+ROWS_SUFFIX = ".rows.zst"
+
+
+class SplitSize(StrictConfig):
+    """What one split of a source holds."""
+
+    rows: int
+    tokens: int
+    shards: int
+
+
+class SourcesFile(StrictConfig):
+    """The content of `sources.json`."""
+
+    input_key: str
+    """That of the manifest these sizes belong to."""
+    tokenizer: str
+    seq_len: int
+    token_bytes: int
+    rows_per_frame: int
+    sources: dict[str, dict[str, SplitSize]]
+
+
+def write_tables(
+    folder: str,
+    identity: StageIdentity,
+    entries: Iterable[FileEntry],
+    layout: tuple[int, int, int],
+) -> None:
+    """Write the tables of all sources and splits, then `sources.json`.
+
+    Args:
+        folder: of the rows.
+        identity: of the packing stage.
+        entries: every committed file; those that are not row shards are passed over.
+        layout: seq_len, token_bytes and rows_per_frame of all shards.
+    """
+    shards: dict[tuple[str, str], list[FileEntry]] = defaultdict(list)
+    for entry in entries:
+        source, split, name = entry.name.rsplit("/", 2)
+        if name.endswith(ROWS_SUFFIX):
+            shards[source, split].append(entry)
+    seq_len, token_bytes, rows_per_frame = layout
+    sizes: dict[str, dict[str, SplitSize]] = defaultdict(dict)
+    for (source, split), found in sorted(shards.items()):
+        filled = [entry for entry in found if entry.records]
+        table = make_table(
+            [entry.records for entry in filled],
+            [_part_number(entry.name) for entry in filled],
+            rows_per_frame,
+        )
+        storage.write_atomic(storage.join(folder, source, split, TABLE_FILE), table_bytes(table))
+        tokens = sum(entry.tokens for entry in filled)
+        sizes[source][split] = SplitSize(rows=table.num_rows, tokens=tokens, shards=len(filled))
+    content = SourcesFile(
+        input_key=f"{identity.fingerprint()}:{identity.instance}",
+        tokenizer=str(identity.config["tokenizer"]),
+        seq_len=seq_len,
+        token_bytes=token_bytes,
+        rows_per_frame=rows_per_frame,
+        sources=dict(sizes),
+    )
+    storage.write_atomic(
+        storage.join(folder, SOURCES_FILE), content.model_dump_json(indent=1).encode()
+    )
+
+
+def _part_number(name: str) -> int:
+    return int(name.rpartition("part-")[2].removesuffix(ROWS_SUFFIX))
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """A complete folder of rows; made by `open_rows`."""
+
+    folder: str
+    info: SourcesFile
+    split: str
+    reader: RangeReader | None = None
+
+    @property
+    def seq_len(self) -> int:
+        """Tokens of a row."""
+        return self.info.seq_len
+
+    @property
+    def token_dtype(self) -> np.dtype[np.unsignedinteger]:
+        """Type of the tokens on disk."""
+        return np.dtype(f"<u{self.info.token_bytes}")
+
+    @property
+    def sizes(self) -> PackedSources:
+        """Rows of this split by source."""
+        return PackedSources(
+            {
+                name: splits[self.split].rows if self.split in splits else 0
+                for name, splits in self.info.sources.items()
+            },
+            self.info.seq_len,
+        )
+
+    def source(self, name: str, seed: int = 0, window_frames: int = 1) -> SourceRows:
+        """One source's rows, in an order that `seed` and the name decide."""
+        folder = storage.join(self.folder, name, self.split)
+        table = open_table(storage.join(folder, TABLE_FILE), self.info.rows_per_frame)
+        expected = self.sizes.num_rows[name]
+        if table.num_rows != expected:
+            raise InputError(
+                f"{folder}: the table has {table.num_rows} rows and {SOURCES_FILE} {expected}; "
+                f"pack again"
+            )
+        order = RowOrder(
+            table.num_rows, self.info.rows_per_frame, window_frames, source_key(seed, name)
+        )
+        return SourceRows(table, order, FrameReader(folder, self.reader))
+
+
+def open_rows(folder: str, split: str = TRAIN, reader: RangeReader | None = None) -> PackedRows:
+    """Open a complete folder of rows.
+
+    Args:
+        folder: path or URI of the packing stage's folder.
+        split: `train` or `heldout`.
+        reader: reads the shards, for example a `RangeCache`.
+
+    Raises:
+        InputError: packing is not complete, or `sources.json` cannot be read.
+    """
+    uri = storage.join(folder, SOURCES_FILE)
+    if not storage.exists(storage.join(folder, MANIFEST_FILE)) or not storage.exists(uri):
+        raise InputError(
+            f"{folder}: packing is not complete, or was done by another version; "
+            f"run `ipt pack` (remove the folder first if that finds it complete)"
+        )
+    try:
+        info = SourcesFile.model_validate_json(storage.read_bytes(uri))
+    except ValueError as error:
+        raise InputError(
+            f"{uri} cannot be read: {str(error).splitlines()[0]}; pack again"
+        ) from error
+    return PackedRows(folder, info, split, reader)

@@ -1,0 +1,169 @@
+"""The batches of one rank in order, made ahead of time by a thread: what a training loop iterates.
+
+    for batch in BatchStream(loader, rows_per_batch=256, rank=rank, num_ranks=num_ranks):
+        ...                        # this rank's rows of a global batch
+        state = stream.state_dict()   # {"rows": ..., "events": [...]}: a few bytes, at any size
+
+Its state is the number of rows served and the events of the mixture. It is the same on every rank
+and belongs to no number of ranks, threads or batches made ahead: each of them may change.
+"""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.loader.batch import Batch
+from pipeline.loader.loader import Loader
+from pipeline.mixture.schedule import Event
+
+_POLL_S = 0.1
+
+
+class BatchStream:
+    """Iterates over one rank's share of global batch after global batch."""
+
+    def __init__(
+        self,
+        loader: Loader,
+        rows_per_batch: int,
+        *,
+        rank: int = 0,
+        num_ranks: int = 1,
+        micro_rows: int = 1,
+        end_row: int | None = None,
+        ahead: int = 2,
+    ) -> None:
+        """Start at row 0; `load_state_dict` sets another.
+
+        Args:
+            loader: serves the rows.
+            rows_per_batch: rows of a global batch.
+            rank: whose share.
+            num_ranks: among how many.
+            micro_rows: each share is filled up to a multiple of it.
+            end_row: row of the run to stop before; None: go on for ever.
+            ahead: batches made ahead of time; 0: none, and no thread.
+        """
+        self._loader, self._first_mixture = loader, loader.mixture
+        self._share = (rows_per_batch, rank, num_ranks, micro_rows)
+        self._end_row, self._ahead = end_row, ahead
+        self._rows = 0
+        self._maker: _Maker | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the run that have been served, on all ranks together."""
+        return self._rows
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Changes of the weights so far."""
+        return self._loader.mixture.events
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go on from where the stream stands."""
+        while self._end_row is None or self._rows < self._end_row:
+            yield next(self)
+
+    def __next__(self) -> Batch:
+        """This rank's rows of the next global batch.
+
+        Raises:
+            StopIteration: `end_row` is reached.
+        """
+        if self._end_row is not None and self._rows >= self._end_row:
+            raise StopIteration
+        batch = self._make(self._rows) if not self._ahead else self._made()
+        self._rows += self._share[0]
+        return batch
+
+    def change_weights(self, weights: Sequence[float]) -> Event:
+        """Use other weights from the next batch on; what was made ahead is made again.
+
+        Raises:
+            InputError: the weights do not fit the sources.
+        """
+        event = Event(self._rows, tuple(map(float, weights)))
+        self._loader.mixture = self._loader.mixture.with_event(event)
+        self.close()
+        return event
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on from here; JSON values."""
+        events = [event.as_json() for event in self._loader.mixture.events]
+        return {"rows": self._rows, "events": events}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state, whatever ranks or batch size it was taken with.
+
+        Raises:
+            InputError: it is not a state of such a stream.
+        """
+        try:
+            rows = int(state["rows"])
+            events = [
+                Event(int(e["row"]), tuple(map(float, e["weights"]))) for e in state["events"]
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"loader state {str(state)[:200]}: not one that state_dict returned ({error!r})"
+            ) from error
+        self.close()
+        self._rows = rows
+        self._loader.mixture = self._first_mixture.replay(events)
+
+    def close(self) -> None:
+        """Stop making batches ahead; iterating begins anew."""
+        if self._maker is not None:
+            self._maker.stop()
+            self._maker = None
+
+    def _make(self, row: int) -> Batch:
+        rows_per_batch, rank, num_ranks, micro_rows = self._share
+        return self._loader.rank_batch(row, rows_per_batch, rank, num_ranks, micro_rows)
+
+    def _made(self) -> Batch:
+        if self._maker is None:
+            self._maker = _Maker(self, self._rows, self._share[0], self._end_row, self._ahead)
+        return self._maker.take()
+
+
+class _Maker(threading.Thread):
+    """Makes batches from a row on, a few ahead of whoever takes them."""
+
+    def __init__(
+        self, stream: BatchStream, row: int, rows_per_batch: int, end_row: int | None, ahead: int
+    ) -> None:
+        super().__init__(name="ipt-batches", daemon=True)
+        self._stream, self._next, self._step, self._end = stream, row, rows_per_batch, end_row
+        self._made: queue.Queue[Batch | BaseException] = queue.Queue(ahead)
+        self._is_stopped = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self._is_stopped.is_set() and (self._end is None or self._next < self._end):
+            try:
+                made: Batch | BaseException = self._stream._make(self._next)
+            except Exception as error:  # noqa: BLE001 - raised where the batch is taken
+                made = error
+            self._next += self._step
+            while not self._is_stopped.is_set():
+                try:
+                    self._made.put(made, timeout=_POLL_S)
+                    break
+                except queue.Full:
+                    continue
+            if isinstance(made, BaseException):
+                return
+
+    def take(self) -> Batch:
+        made = self._made.get()
+        if isinstance(made, BaseException):
+            raise made
+        return made
+
+    def stop(self) -> None:
+        self._is_stopped.set()
+        self.join()

@@ -1,0 +1,101 @@
+"""Windows of rows in memory: frames read, checked, decoded and laid side by side.
+
+The rows of a window are served over many batches, so each frame is decoded once and a batch
+takes its rows with one indexing. The window that comes next is read in the background.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.loader.frames import FrameReader
+from pipeline.loader.order import RowOrder, Window
+from pipeline.loader.table import Places, RowTable
+from pipeline.rows import RowBlock, join_layouts
+
+_KEPT_WINDOWS = 1
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """One source: where its rows lie, in which order they come, and who reads them."""
+
+    table: RowTable
+    order: RowOrder
+    reader: FrameReader
+
+    def read(self, window: Window) -> RowBlock:
+        """The rows of a window in the order in which they are drawn."""
+        units = self.order.units(window)
+        size = self.order.rows_per_unit
+        order = self.order.row_order(window)
+        return self.gather(self.table.locate(units[order // size], order % size))
+
+    def gather(self, places: Places) -> RowBlock:
+        """Rows from anywhere, in the order of `places`; each frame is decoded once."""
+        layouts, numbers, num_before = [], np.empty(len(places.rows), dtype=np.int64), 0
+        tokens: np.ndarray | None = None
+        for shard, frame, members in _by_frame(places):
+            block = self.reader.read(int(self.table.part_numbers[shard]), frame)
+            rows = places.rows[members]
+            if tokens is None:
+                tokens = np.empty((len(places.rows), block.tokens.shape[1]), block.tokens.dtype)
+            tokens[members] = block.tokens[rows]  # copied once, from the frame to their places
+            layouts.append(block.layout)
+            numbers[members] = num_before + rows
+            num_before += block.num_rows
+        assert tokens is not None, "no rows were asked for"
+        return RowBlock(tokens, join_layouts(layouts).take(numbers))
+
+
+def _by_frame(places: Places) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Each frame with the numbers of the rows wanted from it."""
+    order = np.lexsort((places.frames, places.shards))
+    shards, frames = places.shards[order], places.frames[order]
+    changes = np.flatnonzero((np.diff(shards) != 0) | (np.diff(frames) != 0)) + 1
+    for members in np.split(order, changes):
+        yield int(places.shards[members[0]]), int(places.frames[members[0]]), members
+
+
+class WindowCache:
+    """The windows under way, of all sources of a loader; safe to use from several threads."""
+
+    def __init__(self, sources: list[SourceRows], num_threads: int) -> None:
+        """Read windows of `sources`, ahead of time with `num_threads` threads (0: on demand)."""
+        self._sources = sources
+        self._pool = ThreadPoolExecutor(num_threads, "ipt-read") if num_threads else None
+        self._windows: OrderedDict[tuple[int, Window], RowBlock | Future[RowBlock]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, source: int, window: Window) -> RowBlock:
+        """A window's rows; begins to read the one after it."""
+        key = (source, window)
+        with self._lock:
+            found = self._windows.get(key)
+        if isinstance(found, RowBlock):
+            return found
+        block = found.result() if found is not None else self._sources[source].read(window)
+        with self._lock:
+            self._windows[key] = block
+            self._forget_old(source)
+            if self._pool is not None:
+                following = (source, self._sources[source].order.next_window(window))
+                if following not in self._windows:
+                    self._windows[following] = self._pool.submit(
+                        self._sources[source].read, following[1]
+                    )
+        return block
+
+    def close(self) -> None:
+        """Stop reading ahead."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _forget_old(self, source: int) -> None:
+        held = [key for key in self._windows if key[0] == source]
+        for key in held[:-_KEPT_WINDOWS]:
+            del self._windows[key]

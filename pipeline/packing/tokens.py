@@ -1,0 +1,101 @@
+"""Texts to token ids, between the marks of a document, with the spans that are trained on.
+
+text        Q: Who?  A: Washington      response: characters 12 to 22
+ids     <s> 41 9 77  3 9 5120 88 </s>   spans: tokens 7 to 10 (the end belongs to the answer)
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipeline.contracts import RenderedText
+from pipeline.errors import InputError
+from pipeline.packing.config import LossOn
+from pipeline.pretrained import load_tokenizer
+from pipeline.rows import token_dtype
+
+_BATCH_TEXTS = 256
+
+
+@dataclass(frozen=True)
+class TokenisedText:
+    """One text as tokens."""
+
+    ids: np.ndarray
+    """(n,) uint16 or uint32, document marks included."""
+    spans: np.ndarray | None = None
+    """(spans, 2) int64 token ranges that are trained on; None: all of it."""
+
+
+class Tokeniser:
+    """A model's tokenizer, as packing uses it."""
+
+    def __init__(self, reference: str) -> None:
+        """Load the tokenizer of a model reference.
+
+        Raises:
+            InputError: there is none, or it has no EOS or no fast implementation.
+        """
+        self._tokenizer = load_tokenizer(reference)
+        if self._tokenizer.eos_token_id is None:
+            raise InputError(f"tokenizer {reference!r} has no EOS to end documents with")
+        self._encoder = self._tokenizer.backend_tokenizer
+        self.dtype = token_dtype(len(self._tokenizer))
+        prefix, suffix = document_marks(self._tokenizer)
+        self._prefix = np.array(prefix, dtype=self.dtype)
+        self._suffix = np.array(suffix, dtype=self.dtype)
+
+    @property
+    def pad_id(self) -> int:
+        """What stands behind the last document of a row."""
+        pad = self._tokenizer.pad_token_id
+        return int(pad if pad is not None else self._tokenizer.eos_token_id)
+
+    def encode(
+        self, texts: Sequence[RenderedText], loss_on: LossOn | None
+    ) -> Iterator[TokenisedText]:
+        """Tokenise texts in order.
+
+        Args:
+            texts: as a model reads them.
+            loss_on: which of their spans are trained on; None: everything.
+        """
+        # "</s>" in a text is text, not the end of it; calls of the tokenizer itself reset this.
+        self._encoder.encode_special_tokens = True
+        for start in range(0, len(texts), _BATCH_TEXTS):
+            batch = texts[start : start + _BATCH_TEXTS]
+            strings = [text.text for text in batch]
+            if loss_on is None:  # without offsets, which costs less
+                for encoding in self._encoder.encode_batch_fast(strings, add_special_tokens=False):
+                    yield TokenisedText(self._marked(encoding.ids))
+                continue
+            encodings = self._encoder.encode_batch(strings, add_special_tokens=False)
+            for text, encoding in zip(batch, encodings, strict=True):
+                spans = self._spans(text, encoding, loss_on)
+                yield TokenisedText(self._marked(encoding.ids), spans)
+
+    def _marked(self, ids: list[int]) -> np.ndarray:
+        begin, end = len(self._prefix), len(self._prefix) + len(ids)
+        marked = np.empty(end + len(self._suffix), dtype=self.dtype)
+        marked[:begin], marked[begin:end], marked[end:] = self._prefix, ids, self._suffix
+        return marked
+
+    def _spans(self, text: RenderedText, encoding: Any, loss_on: LossOn) -> np.ndarray:
+        """Token ranges of the spans wanted; one that ends the text has the end mark too."""
+        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+        wanted = [span for span in text.spans if loss_on == "pairs" or span.role == "response"]
+        begins = np.searchsorted(offsets[:, 1], [span.start for span in wanted], side="right")
+        ends = np.searchsorted(offsets[:, 0], [span.end for span in wanted], side="left")
+        spans = np.stack([begins, ends], axis=1) + len(self._prefix)
+        if wanted and wanted[-1].end == len(text.text):
+            spans[-1, 1] += len(self._suffix)
+        return spans[spans[:, 0] < spans[:, 1]]
+
+
+def document_marks(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids before and after each document: BOS where the tokenizer adds one, and EOS."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    adds_bos = bos is not None and bos in tokenizer("")["input_ids"]
+    return ([bos] if adds_bos else []), [eos]

@@ -1,0 +1,81 @@
+"""Texts to tokens, and which of them are trained on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from pipeline.contracts import RenderedText, Span
+from pipeline.packing.tokens import Tokeniser
+
+TEXT = "Who was first? George Washington. And who next? John Adams"
+
+
+PIECES = ["Who was first?", "George Washington.", "And who next?", "John Adams"]
+
+
+def exchanges(text: str = TEXT) -> RenderedText:
+    spans, at = [], 0
+    for number, piece in enumerate(PIECES):
+        start = text.index(piece, at)
+        at = start + len(piece)
+        spans.append(Span(start, at, "response" if number % 2 else "instruction"))
+    return RenderedText(text, tuple(spans))
+
+
+@pytest.fixture(scope="module")
+def tokeniser(tokenizer_folder: Path) -> Tokeniser:
+    return Tokeniser(str(tokenizer_folder))
+
+
+def decoded(tokenizer_folder: Path, ids: np.ndarray, spans: np.ndarray | None) -> list[str]:
+    assert spans is not None
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    return [tokenizer.decode(ids[start:end].tolist()).strip() for start, end in spans]
+
+
+def test_marks_stand_around_the_text(tokeniser: Tokeniser, tokenizer_folder: Path) -> None:
+    [text] = tokeniser.encode([exchanges()], None)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    assert text.spans is None
+    assert text.ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(text.ids[:-1].tolist(), skip_special_tokens=True) == TEXT
+    assert text.ids.dtype == tokeniser.dtype
+
+
+def test_responses_and_the_end_of_the_last_are_trained_on(
+    tokeniser: Tokeniser, tokenizer_folder: Path
+) -> None:
+    [text] = tokeniser.encode([exchanges()], "responses")
+    eos = AutoTokenizer.from_pretrained(tokenizer_folder).eos_token
+    assert decoded(tokenizer_folder, text.ids, text.spans) == [
+        "George Washington.",
+        f"John Adams{eos}",
+    ]
+
+
+def test_a_text_that_goes_on_behind_its_last_response_does_not_train_its_end(
+    tokeniser: Tokeniser, tokenizer_folder: Path
+) -> None:
+    [text] = tokeniser.encode([exchanges(f"{TEXT} and so on.")], "responses")
+    assert decoded(tokenizer_folder, text.ids, text.spans)[-1] == "John Adams"
+
+
+def test_pairs_have_their_instructions_too(tokeniser: Tokeniser, tokenizer_folder: Path) -> None:
+    [text] = tokeniser.encode([exchanges(f"A text about it.\n\n{TEXT}")], "pairs")
+    found = " ".join(decoded(tokenizer_folder, text.ids, text.spans))
+    assert "A text" not in found
+    assert found.startswith("Who was first? George Washington.")
+
+
+def test_a_text_without_pairs_has_nothing_to_train_on(tokeniser: Tokeniser) -> None:
+    [text] = tokeniser.encode([RenderedText("Only text.")], "responses")
+    assert text.spans is not None
+    assert len(text.spans) == 0
+
+
+def test_a_special_token_in_a_text_is_text(tokeniser: Tokeniser, tokenizer_folder: Path) -> None:
+    eos = AutoTokenizer.from_pretrained(tokenizer_folder)
+    [text] = tokeniser.encode([RenderedText(f"a {eos.eos_token} b")], None)
+    assert (text.ids == eos.eos_token_id).sum() == 1
