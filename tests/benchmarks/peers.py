@@ -1,0 +1,69 @@
+"""Environments for peers: their packages beside ours, which they may use but never change."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def peer_python(packages: list[str]) -> str:
+    """Python of an environment with `packages` from PyPI over this one's; made once.
+
+    What this environment has already (torch, numpy, datasets, ...) is used from here, so that both
+    sides run on the same builds.
+    """
+    name = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"ipt-peers-{name}"
+    python = folder / "bin" / "python"
+    ready = folder / "ready"
+    if not ready.exists():
+        print(f"installing {', '.join(packages)} into {folder}", flush=True)
+        venv.create(folder, with_pip=True, clear=True)
+        [site] = folder.glob("lib/python*/site-packages")
+        (site / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--no-deps", *packages], check=True)
+        if importlib.util.find_spec("torchvision") is None:
+            _stand_in_for_torchvision(site)
+        ready.touch()
+    return str(python)
+
+
+def _stand_in_for_torchvision(site: Path) -> None:
+    """What streaming imports of torchvision, for image data sets that no benchmark here has.
+
+    A torchvision that does not match torch breaks text models, so there may be none.
+    """
+    for name, content in {
+        "__init__.py": "",
+        "transforms/__init__.py": "",
+        "transforms/functional.py": "to_tensor = None\n",
+        "datasets/__init__.py": "class VisionDataset: ...\n",
+    }.items():
+        path = site / "torchvision" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def run_side(python: str, script: Path, *arguments: str) -> dict[str, Any]:
+    """Run one side in a process of its own; the last line that it prints is its result."""
+    done = subprocess.run(
+        [python, str(script), *arguments],
+        env=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore"),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join([script.name, *arguments])} failed:\n{done.stdout[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
