@@ -1,6 +1,7 @@
 """From packed rows to the arrays a model takes."""
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 
@@ -58,26 +59,25 @@ def make_batch(block: RowBlock, source_ids: np.ndarray) -> Batch:
     lengths, numbers = _with_padding(block.layout, seq_len)
     ends = np.cumsum(lengths)
     starts = (ends - lengths).astype(np.int32)
-    positions = np.arange(num_rows * seq_len, dtype=np.int32)
-    positions -= np.repeat(starts, lengths)
-    segment_ids = np.repeat(numbers, lengths)
-    input_ids = block.tokens.astype(np.int32)
-    labels = np.empty(num_rows * seq_len, dtype=np.int32)
-    labels[:-1] = input_ids.reshape(-1)[1:]
+    # One allocation: several smaller ones would go back to the kernel and come again every batch.
+    input_ids, labels, positions, segment_ids = np.empty((4, num_rows * seq_len), dtype=np.int32)
+    np.subtract(_count(num_rows * seq_len), np.repeat(starts, lengths), out=positions)
+    segment_ids[:] = np.repeat(numbers, lengths)
+    input_ids[:] = block.tokens.reshape(-1)
+    labels[:-1] = input_ids[1:]
     labels[ends[lengths > 0] - 1] = IGNORE_LABEL
     is_padding = (numbers == PADDING_SEGMENT) & (lengths > 0)
     labels[runs(lengths, np.flatnonzero(is_padding))] = IGNORE_LABEL
-    shape = (num_rows, seq_len)
-    labels = labels.reshape(shape)
+    arrays = [a.reshape(num_rows, seq_len) for a in (input_ids, labels, positions, segment_ids)]
     if len(block.layout.spans):
-        _keep_spans(labels, block.layout)
-    return Batch(
-        input_ids,
-        labels,
-        positions.reshape(shape),
-        segment_ids.reshape(shape),
-        np.asarray(source_ids, dtype=np.int64),
-    )
+        _keep_spans(arrays[1], block.layout)
+    return Batch(*arrays, source_ids=np.asarray(source_ids, dtype=np.int64))
+
+
+@lru_cache(maxsize=4)
+def _count(size: int) -> np.ndarray:
+    """(size,) int32 from 0, to be read only: the same for every batch of a run."""
+    return np.arange(size, dtype=np.int32)
 
 
 def _with_padding(layout: RowLayout, seq_len: int) -> tuple[np.ndarray, np.ndarray]:

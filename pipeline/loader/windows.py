@@ -44,7 +44,9 @@ class SourceRows:
             rows = places.rows[members]
             if tokens is None:
                 tokens = np.empty((len(places.rows), block.tokens.shape[1]), block.tokens.dtype)
-            tokens[members] = block.tokens[rows]  # copied once, from the frame to their places
+            # Copied once, from the frame to their places, unless only some are wanted.
+            is_whole = len(rows) == block.num_rows
+            tokens[members] = block.tokens if is_whole else block.tokens[rows]
             layouts.append(block.layout)
             numbers[members] = num_before + rows
             num_before += block.num_rows
@@ -53,8 +55,8 @@ class SourceRows:
 
 
 def _by_frame(places: Places) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Each frame with the numbers of the rows wanted from it."""
-    order = np.lexsort((places.frames, places.shards))
+    """Each frame with the numbers of the rows wanted from it, by row; no row is wanted twice."""
+    order = np.lexsort((places.rows, places.frames, places.shards))
     shards, frames = places.shards[order], places.frames[order]
     changes = np.flatnonzero((np.diff(shards) != 0) | (np.diff(frames) != 0)) + 1
     for members in np.split(order, changes):

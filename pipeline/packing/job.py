@@ -197,6 +197,7 @@ class _PackWorker:
     def __init__(self, order: _PackOrder) -> None:
         self._order = order
         self._stage = StageFolder(order.stage_folder, order.identity)
+        os.environ.setdefault("RAYON_NUM_THREADS", "1")  # the tokenizer's: a worker is one core
         self._tokeniser = Tokeniser(order.config.tokenizer)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:

