@@ -31,8 +31,12 @@ def peer_python(packages: list[str]) -> str:
         [site] = folder.glob("lib/python*/site-packages")
         (site / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n")
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", *packages], check=True)
-        if importlib.util.find_spec("torchvision") is None:
+        installed = subprocess.run(
+            [*pip, "--no-deps", *packages], capture_output=True, text=True, check=False
+        )
+        if installed.returncode:
+            sys.exit(f"pip install {' '.join(packages)} failed:\n{installed.stderr[-2000:]}")
+        if "mosaicml-streaming" in packages and importlib.util.find_spec("torchvision") is None:
             _stand_in_for_torchvision(site)
         ready.touch()
     return str(python)
@@ -59,11 +63,13 @@ def run_side(python: str, script: Path, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
         [python, str(script), *arguments],
         env=dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore"),
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        sys.exit(f"{' '.join([script.name, *arguments])} failed:\n{done.stdout[-2000:]}")
+        sys.exit(
+            f"{' '.join([script.name, *arguments])} failed:\n{done.stdout[-999:]}{done.stderr[-2000:]}"
+        )
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
