@@ -186,9 +186,18 @@ def mixture(
 
 @app.command(epilog="Example: ipt train my.toml train.num_ranks=8 train.zero_stage=3")
 @_reports_errors
-def train(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    allow_append: Annotated[
+        bool,
+        typer.Option("--allow-append", help="Go on with rows to which shards were added."),
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
     """Pre-train on the mixture (DeepSpeed); `deepspeed train/pretrain.py CONFIG` does the same."""
-    _run_stage("train", config, overrides, dry_run=dry_run)
+    settings = [*(overrides or []), *(["train.allow_append=true"] if allow_append else [])]
+    _run_stage("train", config, settings, dry_run=dry_run)
 
 
 @app.command(epilog="Example: ipt export my.toml export.dtype=float32")

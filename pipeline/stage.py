@@ -220,7 +220,11 @@ class StageFolder:
 
 
 def open_stage(
-    folder: str, stage: str, config: Mapping[str, Any], inputs: Mapping[str, str]
+    folder: str,
+    stage: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    may_change: Collection[str] = (),
 ) -> StageFolder:
     """Open a stage's folder for writing: a new one, or one with work of the same identity.
 
@@ -229,6 +233,7 @@ def open_stage(
         stage: the stage's name.
         config: every setting that decides the output; JSON values.
         inputs: name of each input and the key of its present state.
+        may_change: inputs that may have been made anew since; what was done is kept.
 
     Raises:
         StaleStageError: the folder holds work of another identity; names the fields that differ.
@@ -255,6 +260,13 @@ def open_stage(
         assert found is not None
     if found.fingerprint() == wanted.fingerprint():
         return StageFolder(folder, found)
+    if may_change and find_manifest(folder) is None:
+        kept = {name: found.inputs.get(name, key) for name, key in wanted.inputs.items()}
+        kept.update((name, wanted.inputs[name]) for name in may_change)
+        grown = found.model_copy(update={"inputs": kept})
+        if grown.fingerprint() == wanted.fingerprint():
+            storage.write_atomic(stage_file, grown.model_dump_json(indent=1).encode())
+            return StageFolder(folder, grown)
     if _has_work(folder) or not storage.is_local(folder):
         require_same(folder, found, wanted)
     # A start that failed before its first part binds nobody; on an object store, where nothing

@@ -21,6 +21,12 @@ def pack_documents(
     return build_rows(documents, plan, seq_len, 0, np.dtype("<u2"), spans)
 
 
+def random_rows(num_rows: int, seq_len: int, seed: int) -> RowBlock:
+    """Rows of one document each, all different."""
+    random = np.random.default_rng(seed)
+    return pack_documents(list(random.integers(1, 999, (num_rows, seq_len), "u2")), seq_len)
+
+
 def write_packed(
     folder: Path, parts: Mapping[str, Sequence[RowBlock]], rows_per_frame: int
 ) -> PackedRows:

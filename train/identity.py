@@ -11,8 +11,14 @@ def open_train_stage(
 ) -> StageFolder:
     """Open the training folder of a run.
 
+    With `train.allow_append`, rows that were packed anew are taken for ones that have grown; the
+    loader, which knows what has been seen, refuses any others.
+
     Raises:
         StaleStageError: it holds training with another config or on other rows.
     """
     config = train.content_fields() | {"mixture": mixture.content_fields(), "seed": run.seed}
-    return open_stage(RunFolder(run.dir).train, "train", config, {"rows": rows.input_key()})
+    may_change = ["rows"] if train.allow_append else []
+    return open_stage(
+        RunFolder(run.dir).train, "train", config, {"rows": rows.input_key()}, may_change
+    )

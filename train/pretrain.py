@@ -32,12 +32,11 @@ from pipeline import storage
 from pipeline.config import read_toml, validate
 from pipeline.errors import InputError
 from pipeline.loader.batch import IGNORE_LABEL, Batch
-from pipeline.loader.loader import Loader
 from pipeline.loader.packed import open_rows
+from pipeline.loader.run import RunRows
 from pipeline.loader.stream import BatchStream
 from pipeline.mixture.config import MixtureConfig
 from pipeline.mixture.online import make_online_rule
-from pipeline.mixture.planning import plan_schedule
 from pipeline.process import EXIT_STOPPED, WatchedProcess, die_with_parent
 from pipeline.run_folder import RunConfig, RunFolder
 from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_manifest
@@ -82,16 +81,20 @@ def load_sections(path: str, overrides: list[str]) -> Sections:
     )
 
 
-def open_loader(sections: Sections) -> Loader:
-    """The loader over the packed training rows.
+def rows_of(sections: Sections) -> RunRows:
+    """Which rows the run sees.
 
     Raises:
-        InputError: the mixture cannot be had of these rows.
+        InputError: packing is not complete.
     """
-    rows, train = open_rows(sections.folder.rows), sections.train
-    total_rows = train.num_steps * train.rows_per_batch
-    mixture = plan_schedule(sections.mixture, rows.sizes, total_rows, sections.run.seed)
-    return Loader(rows, mixture, window_frames=sections.mixture.window_frames)
+    train = sections.train
+    return RunRows(
+        open_rows(sections.folder.rows),
+        sections.mixture,
+        train.num_steps * train.rows_per_batch,
+        sections.run.seed,
+        allow_append=train.allow_append,
+    )
 
 
 def open_stage_of(sections: Sections, rows: Manifest) -> StageFolder:
@@ -114,17 +117,16 @@ class Trainer:
         self.num_ranks = torch.distributed.get_world_size()
         self.rank = torch.distributed.get_rank()
         self.accumulation = self.config.accumulation_steps(self.num_ranks)
-        loader = open_loader(sections)
-        self.sources = loader.mixture.names
         self.batches = BatchStream(
-            loader,
+            rows_of(sections),
             self.config.rows_per_batch,
             rank=self.rank,
             num_ranks=self.num_ranks,
             micro_rows=self.config.micro_rows,
         )
-        online = sections.mixture.online
-        self.online = make_online_rule(online, loader.mixture.pieces[0].last) if online else None
+        mixture, online = self.batches.mixture, sections.mixture.online
+        self.sources = mixture.names
+        self.online = make_online_rule(online, mixture.pieces[0].last) if online else None
         self.seq_len = int(rows.config["seq_len"])
         model = build_model(self.config.model, str(rows.config["tokenizer"]), sections.run.seed)
         if self.config.activation_checkpointing:

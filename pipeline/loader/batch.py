@@ -68,10 +68,17 @@ def make_batch(block: RowBlock, source_ids: np.ndarray) -> Batch:
     labels[ends[lengths > 0] - 1] = IGNORE_LABEL
     is_padding = (numbers == PADDING_SEGMENT) & (lengths > 0)
     labels[runs(lengths, np.flatnonzero(is_padding))] = IGNORE_LABEL
-    arrays = [a.reshape(num_rows, seq_len) for a in (input_ids, labels, positions, segment_ids)]
+    shape = (num_rows, seq_len)
+    labels = labels.reshape(shape)
     if len(block.layout.spans):
-        _keep_spans(arrays[1], block.layout)
-    return Batch(*arrays, source_ids=np.asarray(source_ids, dtype=np.int64))
+        _keep_spans(labels, block.layout)
+    return Batch(
+        input_ids.reshape(shape),
+        labels,
+        positions.reshape(shape),
+        segment_ids.reshape(shape),
+        np.asarray(source_ids, dtype=np.int64),
+    )
 
 
 @lru_cache(maxsize=4)

@@ -1,8 +1,11 @@
 """Any rows of a run, and any rank's share of any global batch."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from pipeline.loader.batch import Batch, joined, make_batch
+from pipeline.loader.order import Growth
 from pipeline.loader.packed import PackedRows
 from pipeline.loader.share import rows_per_rank
 from pipeline.loader.windows import WindowCache
@@ -22,6 +25,7 @@ class Loader:
         *,
         window_frames: int = 0,
         num_threads: int = 1,
+        growths: Mapping[str, Sequence[Growth]] | None = None,
     ) -> None:
         """Mix the sources of `rows` by `mixture`.
 
@@ -31,11 +35,13 @@ class Loader:
             window_frames: frames of a source whose rows are shuffled together; 0: see
                 `MixtureConfig.window_frames`.
             num_threads: threads that read ahead; 0: none. Never decides what is read.
+            growths: sizes of each source over the run; None: the present one from the start.
         """
         self.mixture, self.seq_len = mixture, rows.seq_len
         self._rows = rows
+        frames = window_frames or frames_per_window(len(mixture.names))
         self._sources = [
-            rows.source(name, mixture.seed, window_frames or frames_per_window(len(mixture.names)))
+            rows.source(name, mixture.seed, frames, (growths or {}).get(name, ()))
             for name in mixture.names
         ]
         self._windows = WindowCache(self._sources, num_threads)

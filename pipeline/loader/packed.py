@@ -7,8 +7,9 @@
 Both are written when packing is complete; opening a corpus of any size reads some kilobytes.
 """
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipeline import storage
 from pipeline.config import StrictConfig
 from pipeline.errors import InputError
 from pipeline.loader.frames import FrameReader
-from pipeline.loader.order import RowOrder, source_key
+from pipeline.loader.order import Growth, RowOrder, source_key
 from pipeline.loader.table import make_table, open_table, table_bytes
 from pipeline.loader.windows import SourceRows
 from pipeline.mixture.planning import PackedSources
@@ -35,6 +36,10 @@ class SplitSize(StrictConfig):
     rows: int
     tokens: int
     shards: int
+    full_frames: int
+    tail_rows: int
+    digest: str
+    """Hash over the names and contents of all shards in order."""
 
 
 class SourcesFile(StrictConfig):
@@ -79,7 +84,14 @@ def write_tables(
         )
         storage.write_atomic(storage.join(folder, source, split, TABLE_FILE), table_bytes(table))
         tokens = sum(entry.tokens for entry in filled)
-        sizes[source][split] = SplitSize(rows=table.num_rows, tokens=tokens, shards=len(filled))
+        sizes[source][split] = SplitSize(
+            rows=table.num_rows,
+            tokens=tokens,
+            shards=len(filled),
+            full_frames=table.num_full_frames,
+            tail_rows=table.num_tail_rows,
+            digest=digest_of(filled),
+        )
     content = SourcesFile(
         input_key=f"{identity.fingerprint()}:{identity.instance}",
         tokenizer=str(identity.config["tokenizer"]),
@@ -91,6 +103,14 @@ def write_tables(
     storage.write_atomic(
         storage.join(folder, SOURCES_FILE), content.model_dump_json(indent=1).encode()
     )
+
+
+def digest_of(shards: Iterable[FileEntry]) -> str:
+    """Hash over the names and contents of shards in order, 32 hex digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for entry in shards:
+        digest.update(f"{entry.name}:{entry.sha256}\n".encode())
+    return digest.hexdigest()
 
 
 def _part_number(name: str) -> int:
@@ -127,8 +147,29 @@ class PackedRows:
             self.info.seq_len,
         )
 
-    def source(self, name: str, seed: int = 0, window_frames: int = 1) -> SourceRows:
-        """One source's rows, in an order that `seed` and the name decide."""
+    def split_sizes(self) -> dict[str, SplitSize]:
+        """Sizes of this split by source, those without rows left out."""
+        return {
+            name: splits[self.split]
+            for name, splits in self.info.sources.items()
+            if self.split in splits and splits[self.split].rows
+        }
+
+    def source(
+        self,
+        name: str,
+        seed: int = 0,
+        window_frames: int = 1,
+        growths: Sequence[Growth] = (),
+    ) -> SourceRows:
+        """One source's rows, in an order that `seed` and the name decide.
+
+        Args:
+            name: of the source.
+            seed: of the run.
+            window_frames: frames whose rows are shuffled together.
+            growths: sizes over the run, the first one from draw 0 on; none: the present one.
+        """
         folder = storage.join(self.folder, name, self.split)
         table = open_table(storage.join(folder, TABLE_FILE), self.info.rows_per_frame)
         expected = self.sizes.num_rows[name]
@@ -137,8 +178,9 @@ class PackedRows:
                 f"{folder}: the table has {table.num_rows} rows and {SOURCES_FILE} {expected}; "
                 f"pack again"
             )
+        first, *later = growths or [Growth(0, table.size)]
         order = RowOrder(
-            table.num_rows, self.info.rows_per_frame, window_frames, source_key(seed, name)
+            first.size, self.info.rows_per_frame, window_frames, source_key(seed, name), later
         )
         return SourceRows(table, order, FrameReader(folder, self.reader))
 

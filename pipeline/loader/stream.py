@@ -1,11 +1,12 @@
 """The batches of one rank in order, made ahead of time by a thread: what a training loop iterates.
 
-    for batch in BatchStream(loader, rows_per_batch=256, rank=rank, num_ranks=num_ranks):
+    for batch in BatchStream(run, rows_per_batch=256, rank=rank, num_ranks=num_ranks):
         ...                        # this rank's rows of a global batch
-        state = stream.state_dict()   # {"rows": ..., "events": [...]}: a few bytes, at any size
+        state = stream.state_dict()   # JSON values, some kilobytes at any size of the corpus
 
-Its state is the number of rows served and the events of the mixture. It is the same on every rank
-and belongs to no number of ranks, threads or batches made ahead: each of them may change.
+Its state is the number of rows served, the events of the mixture and the sizes of the sources. It
+is the same on every rank and belongs to no number of ranks, threads or batches made ahead, nor to a
+batch size: each of them may change.
 """
 
 import queue
@@ -13,10 +14,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.errors import InputError
 from pipeline.loader.batch import Batch
-from pipeline.loader.loader import Loader
-from pipeline.mixture.schedule import Event
+from pipeline.loader.run import LoaderState, RunRows
+from pipeline.mixture.schedule import Event, Mixture
 
 _POLL_S = 0.1
 
@@ -26,7 +26,7 @@ class BatchStream:
 
     def __init__(
         self,
-        loader: Loader,
+        run: RunRows,
         rows_per_batch: int,
         *,
         rank: int = 0,
@@ -38,19 +38,28 @@ class BatchStream:
         """Start at row 0; `load_state_dict` sets another.
 
         Args:
-            loader: serves the rows.
+            run: which rows come, in which order.
             rows_per_batch: rows of a global batch.
             rank: whose share.
             num_ranks: among how many.
             micro_rows: each share is filled up to a multiple of it.
             end_row: row of the run to stop before; None: go on for ever.
             ahead: batches made ahead of time; 0: none, and no thread.
+
+        Raises:
+            InputError: the mixture cannot be had of the rows.
         """
-        self._loader, self._first_mixture = loader, loader.mixture
+        self._run = run
         self._share = (rows_per_batch, rank, num_ranks, micro_rows)
         self._end_row, self._ahead = end_row, ahead
+        self._loader, self._state = run.loader(LoaderState())
         self._rows = 0
         self._maker: _Maker | None = None
+
+    @property
+    def mixture(self) -> Mixture:
+        """The schedule as it stands."""
+        return self._loader.mixture
 
     @property
     def rows(self) -> int:
@@ -60,7 +69,7 @@ class BatchStream:
     @property
     def events(self) -> tuple[Event, ...]:
         """Changes of the weights so far."""
-        return self._loader.mixture.events
+        return self.mixture.events
 
     def __iter__(self) -> Iterator[Batch]:
         """Go on from where the stream stands."""
@@ -86,36 +95,33 @@ class BatchStream:
             InputError: the weights do not fit the sources.
         """
         event = Event(self._rows, tuple(map(float, weights)))
+        self._stop_maker()
         self._loader.mixture = self._loader.mixture.with_event(event)
-        self.close()
         return event
 
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on from here; JSON values."""
-        events = [event.as_json() for event in self._loader.mixture.events]
-        return {"rows": self._rows, "events": events}
+        events = [event.as_json() for event in self.mixture.events]
+        state = self._state.model_copy(update={"rows": self._rows, "events": events})
+        return state.model_dump(mode="json")
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state, whatever ranks or batch size it was taken with.
 
         Raises:
-            InputError: it is not a state of such a stream.
+            InputError: it is not a state of such a stream, or of other rows.
         """
-        try:
-            rows = int(state["rows"])
-            events = [
-                Event(int(e["row"]), tuple(map(float, e["weights"]))) for e in state["events"]
-            ]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"loader state {str(state)[:200]}: not one that state_dict returned ({error!r})"
-            ) from error
+        read = LoaderState.read(state)
+        loader, grown = self._run.loader(read)
         self.close()
-        self._rows = rows
-        self._loader.mixture = self._first_mixture.replay(events)
+        self._loader, self._state, self._rows = loader, grown, read.rows
 
     def close(self) -> None:
-        """Stop making batches ahead; iterating begins anew."""
+        """Stop reading and making batches ahead; the stream is of no use afterwards."""
+        self._stop_maker()
+        self._loader.close()
+
+    def _stop_maker(self) -> None:
         if self._maker is not None:
             self._maker.stop()
             self._maker = None

@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline import storage
 from pipeline.errors import InputError
+from pipeline.loader.order import Size
 
 
 class Places(NamedTuple):
@@ -51,19 +52,24 @@ class RowTable:
         return int(self.tail_before[-1])
 
     @property
+    def size(self) -> Size:
+        """All rows as the order of a source counts them."""
+        return Size(self.num_full_frames, self.num_tail_rows)
+
+    @property
     def num_rows(self) -> int:
         """All rows."""
         return self.num_full_frames * self.rows_per_frame + self.num_tail_rows
 
     def locate(self, units: np.ndarray, rows: np.ndarray) -> Places:
-        """Rows of units: unit u is full frame u, or else the next F tail rows.
+        """Rows of units: unit u is full frame u, or, below 0, the tail rows from -1 - u on.
 
         Args:
-            units: (n,) int64 in [0, ceil(num_rows / F)).
+            units: (n,) int64.
             rows: (n,) int64 row within the unit.
         """
-        is_full = units < self.num_full_frames
-        tail = np.where(is_full, 0, (units - self.num_full_frames) * self.rows_per_frame + rows)
+        is_full = units >= 0
+        tail = np.where(is_full, 0, -1 - units + rows)
         shards = np.where(
             is_full,
             np.searchsorted(self.full_before, units, side="right") - 1,

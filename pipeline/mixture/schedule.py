@@ -163,6 +163,30 @@ class Mixture:
             (*self.events, event),
         )
 
+    def continued(self, row: int, later: "Mixture") -> "Mixture":
+        """This schedule before `row`, and another one of the same sources from there on.
+
+        Raises:
+            InputError: the other one has other sources.
+        """
+        if later.names != self.names:
+            raise InputError(
+                f"the mixture of this run has the sources {', '.join(self.names)}, and now it "
+                f"would have {', '.join(later.names)}; name them by mixture.weights or ratio"
+            )
+        piece = later.pieces[later._piece_of(row)]
+        done, ramp_rows = row - piece.start, 0
+        first = piece.last
+        if done < piece.ramp_rows:
+            ramp_rows = piece.ramp_rows - done
+            first = piece.first + (piece.last - piece.first) * (done / piece.ramp_rows)
+        pieces = [
+            *(each for each in self.pieces if each.start < row),
+            Piece(row, first, piece.last, ramp_rows, piece.end),
+            *(each for each in later.pieces if each.start > row),
+        ]
+        return Mixture(self.names, pieces, self.seed, self.block_rows, self.events)
+
     def replay(self, events: Sequence[Event]) -> "Mixture":
         """The schedule after all of `events`, in order."""
         mixture = self

@@ -80,16 +80,15 @@ def completed(tokens: np.ndarray, eos: int) -> tuple[np.ndarray, ...]:
 
 def our_stream(folder: Path, num_threads: int, ahead: int) -> Any:
     """The loader over the packed folder, two sources mixed 4 to 1."""
-    from pipeline.loader.loader import Loader
     from pipeline.loader.packed import open_rows
+    from pipeline.loader.run import RunRows
     from pipeline.loader.stream import BatchStream
     from pipeline.mixture.config import MixtureConfig
-    from pipeline.mixture.planning import plan_schedule
 
-    rows = open_rows(str(folder / "ours"))
     config = MixtureConfig(weights={"text-raw": 4, "text-augmented": 1})
-    schedule = plan_schedule(config, rows.sizes, 10**9, seed=1)
-    return BatchStream(Loader(rows, schedule, num_threads=num_threads), BATCH_ROWS, ahead=ahead)
+    rows = open_rows(str(folder / "ours"))
+    run = RunRows(rows, config, total_rows=10**9, seed=1, num_threads=num_threads)
+    return BatchStream(run, BATCH_ROWS, ahead=ahead)
 
 
 def ours(folder: Path) -> dict[str, float]:
@@ -108,7 +107,7 @@ def resume(folder: Path) -> dict[str, float]:
     for percent in (1, 50, 99):
         began = time.perf_counter()
         stream = our_stream(folder, num_threads=1, ahead=2)
-        stream.load_state_dict({"rows": 10**9 * percent // 100, "events": []})
+        stream.load_state_dict({"rows": 10**9 * percent // 100})
         next(stream)
         found[f"resume_{percent}_s"] = time.perf_counter() - began
         stream.close()
@@ -127,7 +126,7 @@ def far(folder: Path) -> dict[str, float]:
         table = open_table(str(folder / "far.npy"), 64)
         sources = PackedSources({"far": table.num_rows}, SEQ_LEN)
         mixture = plan_schedule(MixtureConfig(), sources, 10**10, seed=1)
-        order = RowOrder(table.num_rows, 64, 64, source_key(1, "far"))
+        order = RowOrder(table.size, 64, 64, source_key(1, "far"))
         _, draws = mixture.draws(row, BATCH_ROWS)
         window, _ = order.window_of(int(draws[0]))
         places = order.row_order(window)

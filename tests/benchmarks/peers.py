@@ -68,8 +68,7 @@ def run_side(python: str, script: Path, *arguments: str) -> dict[str, Any]:
         check=False,
     )
     if done.returncode:
-        sys.exit(
-            f"{' '.join([script.name, *arguments])} failed:\n{done.stdout[-999:]}{done.stderr[-2000:]}"
-        )
+        last = f"{done.stdout[-999:]}{done.stderr[-2000:]}"
+        sys.exit(f"{' '.join([script.name, *arguments])} failed:\n{last}")
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return result

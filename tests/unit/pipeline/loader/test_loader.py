@@ -9,6 +9,7 @@ from pipeline.errors import InputError
 from pipeline.loader.batch import IGNORE_LABEL, Batch
 from pipeline.loader.loader import Loader
 from pipeline.loader.packed import SOURCES_FILE, PackedRows, open_rows
+from pipeline.loader.run import RunRows
 from pipeline.loader.stream import BatchStream
 from pipeline.mixture.config import MixtureConfig
 from pipeline.mixture.planning import plan_schedule
@@ -106,8 +107,12 @@ def test_other_sources_do_not_change_the_order_of_one(rows: PackedRows) -> None:
     np.testing.assert_array_equal(alone.rows(0, len(drawn)).input_ids, drawn)
 
 
-def stream_of(loader: Loader, **options: int) -> BatchStream:
-    return BatchStream(loader, ROWS_PER_BATCH, **options)
+CONFIG = MixtureConfig(weights={"a": 5, "b": 2, "c": 1}, block_rows=50, window_frames=2)
+
+
+def stream_of(rows: PackedRows, num_threads: int = 0, **options: int) -> BatchStream:
+    run = RunRows(rows, CONFIG, total_rows=5000, seed=5, num_threads=num_threads)
+    return BatchStream(run, ROWS_PER_BATCH, **options)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])
@@ -116,7 +121,7 @@ def test_a_stream_resumes_at_every_step_on_any_number_of_ranks(
 ) -> None:
     num_steps = 20
     expected = [make(rows).rows(step * ROWS_PER_BATCH, ROWS_PER_BATCH) for step in range(num_steps)]
-    stream = stream_of(make(rows, 1), ahead=ahead, end_row=num_steps * ROWS_PER_BATCH)
+    stream = stream_of(rows, 1, ahead=ahead, end_row=num_steps * ROWS_PER_BATCH)
     states = []
     for batch, wanted in zip(stream, expected, strict=True):
         assert_equal(batch, wanted)
@@ -127,7 +132,7 @@ def test_a_stream_resumes_at_every_step_on_any_number_of_ranks(
         num_ranks = (1, 2, 3, 4, 8)[step % 5]
         shares = []
         for rank in range(num_ranks):
-            resumed = stream_of(make(rows), ahead=ahead, rank=rank, num_ranks=num_ranks)
+            resumed = stream_of(rows, ahead=ahead, rank=rank, num_ranks=num_ranks)
             resumed.load_state_dict(state)
             shares.append(next(resumed))
             resumed.close()
@@ -143,19 +148,19 @@ def test_changed_weights_take_effect_at_once_and_replay(rows: PackedRows) -> Non
             found.append(next(stream))
         return found
 
-    plain = run(stream_of(make(rows)), range(3))
-    stream = stream_of(make(rows, 1), ahead=3)
+    plain = run(stream_of(rows), range(3))
+    stream = stream_of(rows, 1, ahead=3)
     whole = run(stream, range(12))
     stream.close()
     for before, untouched in zip(whole, plain, strict=False):
         assert_equal(before, untouched)
     assert (np.bincount(together(whole[9:]).source_ids) > [0, 40, 0]).all()
-    first = stream_of(make(rows), ahead=2)
+    first = stream_of(rows, ahead=2)
     run(first, range(6))
     state = first.state_dict()
     first.close()
     assert [event["row"] for event in state["events"]] == [72, 96]
-    second = stream_of(make(rows), ahead=2)
+    second = stream_of(rows, ahead=2)
     second.load_state_dict(state)
     for found, expected in zip(run(second, range(6, 12)), whole[6:], strict=True):
         assert_equal(found, expected)
@@ -163,11 +168,11 @@ def test_changed_weights_take_effect_at_once_and_replay(rows: PackedRows) -> Non
 
 
 @pytest.mark.parametrize(
-    "state", [{}, {"rows": 3}, {"rows": "x", "events": []}, {"rows": 1, "events": [{}]}]
+    "state", [{"steps": 3}, {"rows": "x"}, {"rows": -1}, {"rows": 1, "events": [{}]}]
 )
 def test_a_state_of_something_else_is_refused(rows: PackedRows, state: dict) -> None:
     with pytest.raises(InputError, match="not one that state_dict returned"):
-        stream_of(make(rows)).load_state_dict(state)
+        stream_of(rows).load_state_dict(state)
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
@@ -178,8 +183,8 @@ def test_a_damaged_shard_is_named_where_the_batch_is_taken(tmp_path: Path, ahead
     data = bytearray(shard.read_bytes())
     data[30] ^= 0xFF
     shard.write_bytes(data)
-    loader = Loader(rows, plan_schedule(MixtureConfig(), rows.sizes, 100, 0), window_frames=2)
-    stream = stream_of(loader, ahead=ahead, end_row=4 * ROWS_PER_BATCH)
+    run = RunRows(rows, MixtureConfig(), total_rows=100)
+    stream = BatchStream(run, ROWS_PER_BATCH, ahead=ahead, end_row=4 * ROWS_PER_BATCH)
     with pytest.raises(InputError, match=r"part-00000000\.rows\.zst: frame 0 is damaged"):
         list(stream)
     stream.close()

@@ -1,0 +1,185 @@
+"""The rows of one training run: which schedule over which rows, from its first row to any state.
+
+    packed rows + [mixture] + length + seed ──▶ RunRows ──state──▶ Loader
+
+A state says how many rows have been served, how the weights were changed, and how large each source
+was over the run. With it the same rows come again, also where sources have grown since.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.config import StrictConfig
+from pipeline.errors import InputError
+from pipeline.loader.loader import Loader
+from pipeline.loader.order import Growth, Size
+from pipeline.loader.packed import ROWS_SUFFIX, PackedRows, digest_of
+from pipeline.mixture.config import MixtureConfig
+from pipeline.mixture.planning import PackedSources, plan_schedule
+from pipeline.mixture.schedule import Event, Mixture
+from pipeline.stage import read_manifest
+
+
+class SourceSize(StrictConfig):
+    """One source at some time of a run."""
+
+    full_frames: int
+    tail_rows: int
+    shards: int
+    digest: str
+
+
+class Snapshot(StrictConfig):
+    """All sources from row `row` of a run on."""
+
+    row: int
+    sizes: dict[str, SourceSize]
+
+
+class LoaderState(StrictConfig):
+    """Where a run stands in its data; a few kilobytes at any size of the corpus."""
+
+    rows: int = Field(default=0, ge=0)
+    """Rows served, on all ranks together."""
+    events: list[dict[str, Any]] = Field(default_factory=list)
+    """Changes of the weights so far."""
+    history: list[Snapshot] = Field(default_factory=list)
+    """Sizes of the sources, from row 0 on."""
+
+    @classmethod
+    def read(cls, state: Mapping[str, Any]) -> "LoaderState":
+        """Take what `state_dict` returned.
+
+        Raises:
+            InputError: it is something else.
+        """
+        try:
+            read = cls.model_validate(state)
+            read.changes()
+        except (KeyError, TypeError, ValueError) as error:
+            detail = str(error).splitlines()[0]
+            raise InputError(
+                f"loader state {str(state)[:200]}: not one that state_dict returned ({detail})"
+            ) from error
+        return read
+
+    def changes(self) -> list[Event]:
+        """The events."""
+        return [Event(int(e["row"]), tuple(map(float, e["weights"]))) for e in self.events]
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """Everything that decides which rows a run sees."""
+
+    rows: PackedRows
+    config: MixtureConfig
+    total_rows: int
+    """Rows of the whole run, over which its phases extend."""
+    seed: int = 0
+    allow_append: bool = False
+    """Whether sources may have grown since the state was taken."""
+    num_threads: int = 1
+    """Threads that read ahead; never decides what is read."""
+
+    def loader(self, state: LoaderState) -> tuple[Loader, LoaderState]:
+        """The loader at a state, and the state with what has grown since.
+
+        Raises:
+            InputError: the mixture cannot be had of these rows, or they are not the rows of the
+                state and may not, or did not, only grow.
+        """
+        history = self._history(state)
+        mixture = self._mixture(history, state.changes())
+        growths: dict[str, list[Growth]] = {name: [] for name in mixture.names}
+        for snapshot in history:
+            draws = mixture.counts_before(snapshot.row).tolist()
+            for name, draw in zip(mixture.names, draws, strict=True):
+                size = snapshot.sizes[name]
+                found = growths[name]
+                new = Size(size.full_frames, size.tail_rows)
+                if not found or found[-1].size != new:
+                    found.append(Growth(draw, new))
+        loader = Loader(
+            self.rows,
+            mixture,
+            window_frames=self.config.window_frames,
+            num_threads=self.num_threads,
+            growths=growths,
+        )
+        return loader, state.model_copy(update={"history": history})
+
+    def _mixture(self, history: list[Snapshot], events: list[Event]) -> Mixture:
+        """Each plan from its snapshot on, and the events in their places."""
+        mixture: Mixture | None = None
+        for snapshot, following in zip(history, [*history[1:], None], strict=True):
+            plan = self._plan(snapshot)
+            mixture = plan if mixture is None else mixture.continued(snapshot.row, plan)
+            end = following.row if following else None
+            due = [e for e in events if e.row >= snapshot.row and (end is None or e.row < end)]
+            mixture = mixture.replay(due)
+        assert mixture is not None
+        return mixture
+
+    def _plan(self, snapshot: Snapshot) -> Mixture:
+        per_frame = self.rows.info.rows_per_frame
+        sizes = {
+            name: size.full_frames * per_frame + size.tail_rows
+            for name, size in snapshot.sizes.items()
+        }
+        sources = PackedSources(sizes, self.rows.seq_len)
+        return plan_schedule(self.config, sources, self.total_rows, self.seed)
+
+    def _history(self, state: LoaderState) -> list[Snapshot]:
+        present = {
+            name: SourceSize(
+                full_frames=size.full_frames,
+                tail_rows=size.tail_rows,
+                shards=size.shards,
+                digest=size.digest,
+            )
+            for name, size in self.rows.split_sizes().items()
+        }
+        if not state.history:
+            return [Snapshot(row=0, sizes=present)]
+        last = state.history[-1]
+        if last.sizes == present:
+            return state.history
+        if not self.allow_append:
+            changed = sorted(n for n, size in present.items() if last.sizes.get(n) != size)
+            gone = sorted(last.sizes.keys() - present.keys())
+            raise InputError(
+                f"{self.rows.folder}: the rows of {', '.join([*changed, *gone])} are not those "
+                f"this run began with; if shards were only added, go on with --allow-append"
+            )
+        self._require_prefixes(last, present)
+        known = {name: size for name, size in present.items() if name in last.sizes}
+        return [*state.history, Snapshot(row=state.rows, sizes=known)]
+
+    def _require_prefixes(self, last: Snapshot, present: Mapping[str, SourceSize]) -> None:
+        """Refuse rows whose first shards are not the ones seen so far.
+
+        Raises:
+            InputError: names the source.
+        """
+        parts = read_manifest(self.rows.folder).parts
+        for name, seen in last.sizes.items():
+            if present.get(name) == seen:
+                continue
+            prefix = f"{name}/{self.rows.split}/"
+            shards = [
+                entry
+                for entry in parts
+                if entry.records
+                and entry.name.startswith(prefix)
+                and entry.name.endswith(ROWS_SUFFIX)
+            ]
+            if digest_of(shards[: seen.shards]) != seen.digest:
+                raise InputError(
+                    f"{self.rows.folder}: the first {seen.shards} shards of {name} are not the "
+                    f"ones this run has seen, so its rows cannot keep their places; pack the old "
+                    f"parts as they were, or train in another run.dir"
+                )
