@@ -169,7 +169,8 @@ class RowOrder:
         self._stretches = self._stretches[: window.stretch + 1]
         epoch = stretch.first_epoch + (draw - stretch.first_draw) // per_epoch
         place = (draw - stretch.first_draw) % per_epoch
-        if place or stretch.cut is not None:  # an epoch is under way, or the rest of one
+        # Within an epoch, or at the very begin of the rest of one.
+        if place or (stretch.cut is not None and draw == stretch.first_draw):
             visited = place // self.rows_per_unit
             grown = _Stretch(
                 draw,
