@@ -15,7 +15,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.loader.batch import Batch
+from pipeline.loader.cache import RangeCache
+from pipeline.loader.packed import open_rows
 from pipeline.loader.run import LoaderState, RunRows
+from pipeline.mixture.config import MixtureConfig
 from pipeline.mixture.schedule import Event, Mixture
 
 _POLL_S = 0.1
@@ -134,6 +137,39 @@ class BatchStream:
         if self._maker is None:
             self._maker = _Maker(self, self._rows, self._share[0], self._end_row, self._ahead)
         return self._maker.take()
+
+
+def open_stream(
+    folder: str,
+    rows_per_batch: int,
+    total_rows: int,
+    *,
+    mixture: MixtureConfig | None = None,
+    seed: int = 0,
+    rank: int = 0,
+    num_ranks: int = 1,
+    cache_folder: str = "",
+    cache_gib: float = 64.0,
+) -> BatchStream:
+    """The stream of one rank over a packed folder.
+
+    Args:
+        folder: path or URI of the rows.
+        rows_per_batch: rows of a global batch.
+        total_rows: rows of the whole run.
+        mixture: as in `[mixture]` of a run's TOML; None: in proportion to rows.
+        seed: decides the order.
+        rank: of this process.
+        num_ranks: of the job.
+        cache_folder: local folder for what is fetched of a URI, shared by the ranks of a node.
+        cache_gib: its bound.
+
+    Raises:
+        InputError: packing is not complete, or the mixture cannot be had of its rows.
+    """
+    cache = RangeCache(cache_folder, int(cache_gib * 2**30)) if cache_folder else None
+    run = RunRows(open_rows(folder, reader=cache), mixture or MixtureConfig(), total_rows, seed)
+    return BatchStream(run, rows_per_batch, rank=rank, num_ranks=num_ranks, end_row=total_rows)
 
 
 class _Maker(threading.Thread):

@@ -130,8 +130,9 @@ class MixtureConfig(BlendConfig):
     """`ipt mixture` warns of more repetitions (beyond four they teach less: arXiv 2305.16264)."""
     online: OnlineConfig | None = None
     """Change the weights by the losses while training."""
-    block_rows: int = Field(default=1024, ge=1)
-    """Rows of a block: the order is shuffled within one, and counts are exact at its borders."""
+    block_rows: int = Field(default=0, ge=0)
+    """Rows of a block: the order is shuffled within one, and counts are exact at its borders. 0:
+    1024, or in short runs a 32nd of the shortest phase, but at least 16."""
     window_frames: int = Field(default=0, ge=0)
     """Frames of a source whose rows are shuffled together; 0: 256 shared among the sources, at
     most 64 and at least 1 each. More mixes better and takes more memory."""

@@ -15,7 +15,7 @@ import numpy as np
 from pipeline.errors import InputError
 from pipeline.mixture import rules
 from pipeline.mixture.config import BlendConfig, MixtureConfig
-from pipeline.mixture.schedule import NO_END, Mixture, Piece
+from pipeline.mixture.schedule import Mixture, Piece
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,10 @@ def plan_schedule(
     _require_cap(config, names, sizes, used)
     chosen = [n for n in range(len(names)) if any(p.first[n] or p.last[n] for p in stretches)]
     pieces = [replace(p, first=p.first[chosen], last=p.last[chosen]) for p in stretches]
-    pieces[-1] = replace(pieces[-1], end=NO_END)  # a run that is made longer goes on like this
-    return Mixture([names[number] for number in chosen], pieces, seed, config.block_rows)
+    pieces.append(Piece(total_rows, pieces[-1].last, pieces[-1].last))  # what is asked beyond
+    shortest = min(piece.end - piece.start for piece in stretches)
+    block_rows = config.block_rows or max(16, min(1024, shortest // 32))
+    return Mixture([names[number] for number in chosen], pieces, seed, block_rows)
 
 
 def plan_run(

@@ -28,6 +28,7 @@ COMMANDS = [
     "render",
     "report",
     "audit",
+    "mixture",
 ]
 PRESETS = sorted((ROOT / "launch" / "configs").glob("*.toml"))
 runner = CliRunner()
@@ -88,7 +89,10 @@ def test_presets_ship() -> None:
         (["run", "quickstart", "synth.styles.faqs=1"], "names faqs; styles are: answer_first"),
         (["run", "quickstart", "synth.style_folder=none"], "holds no .toml file"),
         (["run", "quickstart", "pack.template_folder=none"], "it may hold: modes, readings"),
-        (["run", "quickstart", "mixture.weights.x-raw=1"], "names 'x-raw'; these give rows: sotu"),
+        (
+            ["run", "quickstart", "mixture.weights.x-raw=1"],
+            "names 'x-raw'; did you mean 'sotu-raw'?",
+        ),
         (["run", "quickstart", "run.dir=s3://bucket/x"], "needs a file system that all nodes"),
         (["submit", "synht", "quickstart"], "stage 'synht': there are ingest, synth"),
         (["submit", "synth", "quickstart", "synth.attemps=2"], "did you mean 'attempts'"),
