@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import storage
 from tests.processes import DRILL, marked_processes, wait_for
 from tests.tokenizers import WORDS
 
@@ -44,6 +45,29 @@ def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv(DRILL, mark)
     yield mark
     assert wait_for(lambda: not marked_processes(mark)), marked_processes(mark)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty bucket of a server on this machine."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{uuid.uuid4().hex[:8]}"
+    filesystem, _ = storage.locate(f"s3://{name}")
+    filesystem.mkdir(name)
+    yield f"s3://{name}"
+    server.stop()
+    filesystem.clear_instance_cache()
 
 
 def write_corpus(path: Path, num_texts: int = 60) -> None:

@@ -1,9 +1,7 @@
 """Synthesis on an object store: the S3 protocol over real HTTP, two drivers, one of them killed."""
 
 import subprocess
-import uuid
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,29 +14,6 @@ from tests.integration.conftest import IPT, run_ipt, write_config, write_corpus
 from tests.processes import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An empty bucket of a server on this machine."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    name = f"bucket-{uuid.uuid4().hex[:8]}"
-    filesystem, _ = storage.locate(f"s3://{name}")
-    filesystem.mkdir(name)
-    yield f"s3://{name}"
-    server.stop()
-    filesystem.clear_instance_cache()
 
 
 def test_of_several_creators_one_succeeds(bucket: str) -> None:
