@@ -23,7 +23,7 @@ def figure(value: float) -> dict[str, Any]:
     return {"value": round(value, 3), "bar": None, "ok": True}
 
 
-def conclude(benchmark: str, bars: Bars) -> int:
+def conclude(benchmark: str, bars: Bars, accelerator: str = "") -> int:
     """Print the end of a benchmark; returns 1 if a bar is missed."""
     width = max(map(len, bars))
     for name, figures in bars.items():
@@ -31,5 +31,6 @@ def conclude(benchmark: str, bars: Bars) -> int:
         missed = "" if figures["ok"] else "   missed"
         print(f"{name:<{width}} {figures['value']:>10}{bar}{missed}")
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    machine = f"{accelerator}, {machine}" if accelerator else machine
     print(json.dumps({"benchmark": benchmark, "bars": bars, "machine": machine}), flush=True)
     return 0 if all(figures["ok"] for figures in bars.values()) else 1
