@@ -151,7 +151,7 @@ def set_vllm_environment(config: EngineConfig) -> None:
     _set_cpu_threads(config.cpu_threads)
     # A fork would carry this process's threads along; and only what is executed anew can be found
     # by the mark in its environment (pipeline.process.ProcessFamily).
-    os.environ["VLLM_WORKER_MULTIPROCESSING_METHOD"] = "spawn"
+    os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
 
 
 def _set_cpu_threads(wanted: int | None) -> None:
