@@ -21,14 +21,18 @@ def pack_documents(
     return build_rows(documents, plan, seq_len, 0, np.dtype("<u2"), spans)
 
 
-def random_rows(num_rows: int, seq_len: int, seed: int) -> RowBlock:
+def random_rows(num_rows: int, seq_len: int, seed: int, vocab_size: int = 999) -> RowBlock:
     """Rows of one document each, all different."""
     random = np.random.default_rng(seed)
-    return pack_documents(list(random.integers(1, 999, (num_rows, seq_len), "u2")), seq_len)
+    ids = random.integers(2, vocab_size, (num_rows, seq_len), "u2")
+    return pack_documents(list(ids), seq_len)
 
 
 def write_packed(
-    folder: Path, parts: Mapping[str, Sequence[RowBlock]], rows_per_frame: int
+    folder: Path,
+    parts: Mapping[str, Sequence[RowBlock]],
+    rows_per_frame: int,
+    tokenizer: str = "none",
 ) -> PackedRows:
     """A complete folder of rows.
 
@@ -36,9 +40,10 @@ def write_packed(
         folder: where.
         parts: the blocks of each row source, one a part.
         rows_per_frame: rows of a frame.
+        tokenizer: model reference of the tokenizer that made the tokens.
     """
     seq_len = next(iter(parts.values()))[0].tokens.shape[1]
-    stage = open_stage(str(folder), "pack", {"tokenizer": "none", "seq_len": seq_len}, {})
+    stage = open_stage(str(folder), "pack", {"tokenizer": tokenizer, "seq_len": seq_len}, {})
     entries = []
     for source, blocks in parts.items():
         for number, block in enumerate(blocks):

@@ -4,7 +4,8 @@ State of the Union passages of log-normal length (median some 450 tokens, a few 
 many times in different cuts.
 
     ipt pack        the real job on all cores: reads parts, tokenises, packs, writes row shards;
-                    between its first and its last commit, so without the start of Ray
+                    from when each worker has committed a part to the last commit, so
+                    without the start of Ray
     bare            `tokenizers`' encode_batch (and the faster one without offsets) on the same
                     texts and cores, its own threads, nothing done with the tokens
     datatrove       DocumentTokenizer, as many processes as cores, its start included
@@ -85,10 +86,11 @@ def run_pack(folder: Path) -> dict[str, float]:
     ]
     commits.sort()
     counts = read_manifest(str(run / "rows")).counts
-    # The parts that were in work when the clock starts give at its end what they take here.
-    timed = sum(tokens for _, tokens in commits[1:])
+    # From when each worker has committed one, so that no part counts that was half done then.
+    cores = os.cpu_count() or 1
+    timed = sum(tokens for _, tokens in commits[cores:])
     return {
-        "tokens_per_s": timed / (commits[-1][0] - commits[0][0]),
+        "tokens_per_s": timed / (commits[-1][0] - commits[cores - 1][0]),
         "padding": counts["padding"] / (counts["padding"] + counts["tokens"]),
         "tokens": float(counts["tokens"]),
     }

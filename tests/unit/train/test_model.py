@@ -54,6 +54,36 @@ def test_packed_and_unpacked_losses_are_equal(tokenizer_folder: Path, attention:
                 at += piece.length
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_training_on_packed_and_on_unpacked_rows_is_the_same(
+    tokenizer_folder: Path, attention: str
+) -> None:
+    """Ten steps on rows of several documents and on rows of one; then each document's loss."""
+    random = np.random.default_rng(1)
+    lengths = (9, 20, 5, 14, 7, 32, 27)
+    documents = [random.integers(2, 250, size=n).astype(np.uint16) for n in lengths]
+    alone = [batch_of([document], 32)[1] for document in documents]
+    unpacked = [torch.cat(arrays) for arrays in zip(*alone, strict=True)]
+    plan, packed = batch_of(documents, 32)
+    assert len(plan) < len(documents), "nothing is packed, the test would be vacuous"
+    found = []
+    for inputs in (packed, unpacked):
+        config = ModelConfig(shape=SHAPE, attention=attention)
+        model = build_model(config, str(tokenizer_folder), 0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        for _ in range(10):
+            optimizer.zero_grad()
+            losses = token_losses(model, *inputs)
+            (losses.sum() / (inputs[1] != -100).sum()).backward()
+            optimizer.step()
+        with torch.no_grad():
+            found.append([float(token_losses(model, *each).sum()) for each in alone])
+            untrained = build_model(config, str(tokenizer_folder), 0)
+            before = [float(token_losses(untrained, *each).sum()) for each in alone]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    assert max(np.array(found[0]) / np.array(before)) < 0.9, "nothing was learned"
+
+
 def test_mask_shape_and_content() -> None:
     mask = document_mask(torch.tensor([[0, 0, 1, -1]]))[0, 0]
     assert mask.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
