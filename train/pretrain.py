@@ -22,79 +22,27 @@ import os
 import resource
 import signal
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from pipeline import storage
-from pipeline.config import read_toml, validate
 from pipeline.errors import InputError
 from pipeline.loader.batch import IGNORE_LABEL, Batch
-from pipeline.loader.packed import open_rows
-from pipeline.loader.run import RunRows
 from pipeline.loader.stream import BatchStream
-from pipeline.mixture.config import MixtureConfig
 from pipeline.mixture.online import make_online_rule
 from pipeline.process import EXIT_STOPPED, WatchedProcess, die_with_parent
-from pipeline.run_folder import RunConfig, RunFolder
 from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_manifest
 from train import checkpoint
 from train.config import TrainConfig, deepspeed_config, learning_rate
 from train.identity import open_train_stage
 from train.metrics import ConsoleLine, MetricsLog
 from train.model import build_model, token_losses
+from train.sections import Sections, load_sections, rows_of
 
 EXIT_BAD_INPUT = 2
 _LOCK_WAIT_S = 120.0
-
-
-@dataclass(frozen=True)
-class Sections:
-    """The parts of a run's config that training needs."""
-
-    run: RunConfig
-    train: TrainConfig
-    mixture: MixtureConfig
-
-    @property
-    def folder(self) -> RunFolder:
-        """Paths of the run."""
-        return RunFolder(self.run.dir)
-
-
-def load_sections(path: str, overrides: list[str]) -> Sections:
-    """Read the sections `run`, `train` and `mixture` of a run's TOML.
-
-    Raises:
-        InputError: the file, an override or a value is not usable.
-    """
-    values = read_toml(path, overrides)
-    for required in ("run", "train"):
-        if required not in values:
-            raise InputError(f"config {path}: the section [{required}] is missing")
-    return Sections(
-        run=validate(RunConfig, values["run"], f"{path} [run]"),
-        train=validate(TrainConfig, values["train"], f"{path} [train]"),
-        mixture=validate(MixtureConfig, values.get("mixture", {}), f"{path} [mixture]"),
-    )
-
-
-def rows_of(sections: Sections) -> RunRows:
-    """Which rows the run sees.
-
-    Raises:
-        InputError: packing is not complete.
-    """
-    train = sections.train
-    return RunRows(
-        open_rows(sections.folder.rows),
-        sections.mixture,
-        train.num_steps * train.rows_per_batch,
-        sections.run.seed,
-        allow_append=train.allow_append,
-    )
 
 
 def open_stage_of(sections: Sections, rows: Manifest) -> StageFolder:
