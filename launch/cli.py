@@ -191,7 +191,7 @@ def train(
     overrides: Overrides = None,
     allow_append: Annotated[
         bool,
-        typer.Option("--allow-append", help="Go on with rows to which shards were added."),
+        typer.Option("--allow-append", help="Go on with rows to which whole shards were added."),
     ] = False,
     dry_run: DryRun = False,
 ) -> None:

@@ -76,10 +76,10 @@ class MixtureView:
         storage.write_atomic(target, figure.to_html(include_plotlyjs=True).encode())
 
     def _shares_over_time(self) -> np.ndarray:
-        """(num_sources, _BINS) share of the rows in each stretch of the run."""
+        """(num_sources, _BINS) share of each source by the weights, over the run."""
         borders = np.linspace(0, self._total_rows, _BINS + 1).round().astype(int).tolist()
-        counts = np.stack([self._mixture.counts_before(row) for row in borders], axis=1)
-        shares: np.ndarray = np.diff(counts, axis=1) / np.maximum(np.diff(borders), 1)
+        earned = np.stack([self._mixture.earned_before(row) for row in borders], axis=1)
+        shares: np.ndarray = np.diff(earned, axis=1) / np.maximum(np.diff(borders), 1)
         return shares
 
     def _table(
@@ -106,9 +106,9 @@ def _bars(shares: np.ndarray) -> str:
 
 
 def _short(count: int) -> str:
-    """A count in at most six characters: 98,304 or 2.95M."""
+    """A count in few characters: 98,304 or 2.95M."""
     for scale, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
-        if count >= scale:
+        if count >= scale * 0.9995:
             return (
                 f"{count / scale:.3g}{unit}"
                 if count < 1000 * scale

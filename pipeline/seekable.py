@@ -11,7 +11,7 @@ import struct
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import IO, Protocol
+from typing import Protocol
 
 import numpy as np
 import xxhash
@@ -65,28 +65,32 @@ class RangeReader(Protocol):
         """Drop a kept copy of a range; False if none is kept."""
         ...
 
+    def of(self, version: str) -> "RangeReader":
+        """The same reader for files of one version: what it keeps of another does not count."""
+        ...
+
 
 class DirectReader:
     """Reads each range where it lies; keeps local files open. Safe to share by threads."""
 
     def __init__(self) -> None:
         """Nothing is open yet."""
-        self._open: OrderedDict[str, IO[bytes]] = OrderedDict()
+        self._open: OrderedDict[str, _Descriptor] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, uri: str, start: int, length: int | None) -> bytes:
         """See `RangeReader.read`."""
         if start < 0 or length is None or not storage.is_local(uri):
             return storage.read_range(uri, start, length)
-        return os.pread(self._file(uri).fileno(), length, start)
+        file = self._file(uri)  # held until the read is over, whoever drops it meanwhile
+        return os.pread(file.number, length, start)
 
-    def _file(self, uri: str) -> IO[bytes]:
+    def _file(self, uri: str) -> "_Descriptor":
         with self._lock:
             if uri in self._open:
                 self._open.move_to_end(uri)
             else:
-                path = uri.removeprefix("file://")
-                self._open[uri] = open(path, "rb", buffering=0)  # noqa: SIM115
+                self._open[uri] = _Descriptor(uri.removeprefix("file://"))
             if len(self._open) > _OPEN_FILES:
                 self._open.popitem(last=False)  # closed when nobody reads from it any more
             return self._open[uri]
@@ -94,6 +98,21 @@ class DirectReader:
     def forget(self, uri: str, start: int, length: int | None) -> bool:
         """See `RangeReader.forget`."""
         return False
+
+    def of(self, version: str) -> "DirectReader":
+        """See `RangeReader.of`."""
+        return self
+
+
+class _Descriptor:
+    """An open file that is closed when nobody holds it any more."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if hasattr(self, "number"):
+            os.close(self.number)
 
 
 @dataclass(frozen=True)
@@ -105,6 +124,8 @@ class SeekableReader:
     """int64 (num_frames + 1,): where each frame begins in the file, in bytes."""
     checksums: np.ndarray
     """uint32 (num_frames,): low 32 bits of XXH64 over each frame's content."""
+    raw_sizes: np.ndarray
+    """uint32 (num_frames,): bytes of each frame's content."""
     reader: RangeReader
 
     @property
@@ -134,6 +155,8 @@ class SeekableReader:
 
     def _decode(self, frame: bytes, number: int) -> bytes:
         try:
+            if zstandard.frame_content_size(frame) != int(self.raw_sizes[number]):
+                raise InputError(_damaged(self.uri, number, "its header says another size"))
             data = _decompressor().decompress(frame)
         except zstandard.ZstdError as error:
             raise InputError(_damaged(self.uri, number, str(error))) from error
@@ -149,6 +172,15 @@ def open_seekable(uri: str, reader: RangeReader | None = None) -> SeekableReader
         InputError: no such file, or the seek table is missing or damaged.
     """
     reader = reader or DirectReader()
+    try:
+        return _read_table(uri, reader)
+    except InputError:
+        if not reader.forget(uri, -_TAIL_BYTES, None):
+            raise
+    return _read_table(uri, reader)  # it was the copy that was damaged
+
+
+def _read_table(uri: str, reader: RangeReader) -> SeekableReader:
     try:
         tail = reader.read(uri, -_TAIL_BYTES, None)
         if len(tail) < _FOOTER.size:
@@ -170,7 +202,7 @@ def open_seekable(uri: str, reader: RangeReader | None = None) -> SeekableReader
     entries = np.frombuffer(tail, dtype=_ENTRY, count=num_frames, offset=start)
     offsets = np.zeros(num_frames + 1, dtype=np.int64)
     np.cumsum(entries["compressed"], out=offsets[1:])
-    return SeekableReader(uri, offsets, entries["checksum"].copy(), reader)
+    return SeekableReader(uri, offsets, entries["checksum"].copy(), entries["raw"].copy(), reader)
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:

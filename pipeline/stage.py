@@ -146,6 +146,12 @@ class StageFolder:
         """The manifest if this stage is complete already, else None."""
         return find_manifest(self.folder)
 
+    def save_identity(self) -> None:
+        """Make the folder that of this identity, also where an input has changed."""
+        data = self.identity.model_dump_json(indent=1).encode()
+        if storage.read_bytes(self.uri(STAGE_FILE)) != data:
+            storage.write_atomic(self.uri(STAGE_FILE), data)
+
     def commit(self, commit: PartCommit) -> None:
         """Commit a part whose files are all written."""
         storage.write_atomic(self.uri(commit.part + _SIDECAR_SUFFIX), _sidecar(commit))
@@ -233,7 +239,8 @@ def open_stage(
         stage: the stage's name.
         config: every setting that decides the output; JSON values.
         inputs: name of each input and the key of its present state.
-        may_change: inputs that may have been made anew since; what was done is kept.
+        may_change: inputs that may have been made anew since; what was done is kept. The folder
+            belongs to the new ones from `StageFolder.save_identity` on.
 
     Raises:
         StaleStageError: the folder holds work of another identity; names the fields that differ.
@@ -265,7 +272,6 @@ def open_stage(
         kept.update((name, wanted.inputs[name]) for name in may_change)
         grown = found.model_copy(update={"inputs": kept})
         if grown.fingerprint() == wanted.fingerprint():
-            storage.write_atomic(stage_file, grown.model_dump_json(indent=1).encode())
             return StageFolder(folder, grown)
     if _has_work(folder) or not storage.is_local(folder):
         require_same(folder, found, wanted)

@@ -81,12 +81,15 @@ def read_range(uri: str, start: int, length: int | None) -> bytes:
     end = None if length is None else start + length
     for pause_s in (*_RETRY_PAUSES_S, None):
         try:
-            return bytes(filesystem.cat_file(path, start=start, end=end))
-        except FileNotFoundError:
+            data = bytes(filesystem.cat_file(path, start=start, end=end))
+            if length is not None and len(data) < length:
+                raise OSError(f"{len(data)} bytes came instead of {length}")
+            return data
+        except (FileNotFoundError, PermissionError):
             raise
-        except (OSError, TimeoutError):
+        except Exception as error:  # stores have errors of their own for what networks do
             if pause_s is None:
-                raise
+                raise OSError(f"{uri}: cannot be read: {error}") from error
             time.sleep(pause_s * random.uniform(0.5, 1.5))
     raise AssertionError
 

@@ -17,7 +17,11 @@ def open_train_stage(
     Raises:
         StaleStageError: it holds training with another config or on other rows.
     """
-    config = train.content_fields() | {"mixture": mixture.content_fields(), "seed": run.seed}
+    config = train.content_fields() | {
+        "mixture": mixture.content_fields(),
+        "mixture_patterns": mixture.pattern_order(),
+        "seed": run.seed,
+    }
     may_change = ["rows"] if train.allow_append else []
     return open_stage(
         RunFolder(run.dir).train, "train", config, {"rows": rows.input_key()}, may_change

@@ -71,7 +71,13 @@ class Trainer:
             rank=self.rank,
             num_ranks=self.num_ranks,
             micro_rows=self.config.micro_rows,
+            end_row=self.config.num_steps * self.config.rows_per_batch,
         )
+        newest = self._newest_checkpoint()
+        if newest is not None:
+            self.batches.load_state_dict(newest.data)
+        if self.rank == 0:
+            stage.save_identity()  # rows that have grown are the run's from here on
         mixture, online = self.batches.mixture, sections.mixture.online
         self.sources = mixture.names
         self.online = make_online_rule(online, mixture.pieces[0].last) if online else None
@@ -86,10 +92,16 @@ class Trainer:
             config=deepspeed_config(self.config, self.num_ranks),
         )
         self.device = self.engine.device
-        self.step = self._resume()
+        self.step = self._resume(newest)
 
     def train(self) -> int:
         """Train to the last step; returns the exit code."""
+        try:
+            return self._train()
+        finally:
+            self.batches.close()
+
+    def _train(self) -> int:
         stop = _StopRequest()
         log = MetricsLog(self.folder.metrics, self.step) if self.rank == 0 else None
         console = ConsoleLine(self.config.num_steps, self.step)
@@ -146,23 +158,32 @@ class Trainer:
         keep = self.config.keep_checkpoints
         checkpoint.save(self.engine, self.folder.checkpoints, marker, keep)
 
-    def _resume(self) -> int:
-        """Load the newest complete checkpoint; returns its step, 0 if there is none."""
+    def _newest_checkpoint(self) -> checkpoint.CheckpointMarker | None:
+        """The checkpoint to go on from; removes what saves that were cut off left behind.
+
+        Raises:
+            InputError: it was written by another number of ranks.
+        """
         instance = self.stage.identity.instance
         complete = checkpoint.list_complete(self.folder.checkpoints, instance)
         if self.rank == 0:
             checkpoint.remove_unmarked(self.folder.checkpoints)
         torch.distributed.barrier()
         if not complete:
-            return 0
+            return None
         newest = complete[-1]
         if newest.num_ranks != self.num_ranks:
             raise InputError(
                 f"the checkpoint at step {newest.step} was written by {newest.num_ranks} ranks and "
                 f"this run has {self.num_ranks}; start it with train.num_ranks={newest.num_ranks}"
             )
+        return newest
+
+    def _resume(self, newest: checkpoint.CheckpointMarker | None) -> int:
+        """Load a checkpoint; returns its step, 0 if there is none."""
+        if newest is None:
+            return 0
         checkpoint.load(self.engine, self.folder.checkpoints, newest)
-        self.batches.load_state_dict(newest.data)
         if self.online is not None:
             self.online.load_state(newest.online)
         if self.rank == 0:
@@ -190,9 +211,11 @@ class Trainer:
         return sums.index_add(0, torch.from_numpy(batch.source_ids), row_sums)
 
     def _remix(self, loss_sums: torch.Tensor, num_tokens: torch.Tensor) -> None:
-        """Show the online rule the losses, which are the same on every rank, and follow it."""
+        """Show the online rule the losses of rank 0 and follow it, on every rank alike."""
         assert self.online is not None
-        weights = self.online.observe(self.step, (loss_sums / num_tokens).numpy())
+        losses = (loss_sums / num_tokens).to(self.device)
+        torch.distributed.broadcast(losses, src=0)
+        weights = self.online.observe(self.step, losses.cpu().numpy())
         if weights is not None:
             self.batches.change_weights(weights.tolist())
 

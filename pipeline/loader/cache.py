@@ -8,6 +8,7 @@ goes first.
 """
 
 import contextlib
+import copy
 import fcntl
 import hashlib
 import logging
@@ -33,7 +34,7 @@ class RangeCache:
         Raises:
             OSError: the folder cannot be written.
         """
-        self._folder, self._max_bytes = Path(folder), max_bytes
+        self._folder, self._max_bytes, self._version = Path(folder), max_bytes, ""
         self._written = max_bytes  # measure once at the start: others were here before
         self._has_failed = False
         for name in ("ranges", "locks"):
@@ -53,7 +54,10 @@ class RangeCache:
             if (data := _read_and_touch(path)) is not None:
                 return data  # another rank was first
             data = storage.read_range(uri, start, length)
-            if not self._keep(path, data):
+            try:
+                storage.write_scratch(str(path), data)
+            except OSError as error:
+                self._warn_once(error)
                 return data
         self._written += len(data)
         if self._written * _CLEANS_PER_BOUND >= self._max_bytes:
@@ -86,33 +90,40 @@ class RangeCache:
             path.unlink(missing_ok=True)
             total -= size
 
+    def of(self, version: str) -> "RangeCache":
+        """See `pipeline.seekable.RangeReader.of`."""
+        other = copy.copy(self)
+        other._version = version
+        return other
+
     def _path(self, uri: str, start: int, length: int | None) -> Path:
-        digest = hashlib.blake2b(f"{uri}\0{start}\0{length}".encode(), digest_size=16).hexdigest()
+        key = f"{self._version}\0{uri}\0{start}\0{length}"
+        digest = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
         return self._folder / "ranges" / digest[:2] / digest
 
-    def _keep(self, path: Path, data: bytes) -> bool:
-        try:
-            storage.write_scratch(str(path), data)
-        except OSError as error:
-            if not self._has_failed:
-                _LOG.warning("cache %s cannot be written (%s); reading on", self._folder, error)
-            self._has_failed = True
-            return False
-        return True
+    def _warn_once(self, error: OSError) -> None:
+        if not self._has_failed:
+            _LOG.warning("cache %s cannot be written (%s); reading on", self._folder, error)
+        self._has_failed = True
 
     @contextlib.contextmanager
     def _locked(self, digest: str) -> Iterator[None]:
         """One of a fixed number of locks, which the kernel drops with its process."""
         name = str(int(digest, 16) % _LOCKS)
-        with open(self._folder / "locks" / name, "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as stack:
+            try:
+                lock = stack.enter_context(open(self._folder / "locks" / name, "wb"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:  # then several may fetch the same
+                self._warn_once(error)
             yield
 
 
 def _read_and_touch(path: Path) -> bytes | None:
     try:
         data = path.read_bytes()
-        os.utime(path)
     except FileNotFoundError:
         return None
+    with contextlib.suppress(OSError):  # evicted meanwhile, or another user's
+        os.utime(path)
     return data

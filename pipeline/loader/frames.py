@@ -5,7 +5,7 @@ from collections import OrderedDict
 
 from pipeline import storage
 from pipeline.rows import RowBlock, decode_block
-from pipeline.seekable import DirectReader, RangeReader, SeekableReader, open_seekable
+from pipeline.seekable import RangeReader, SeekableReader, open_seekable
 
 _OPEN_SHARDS = 4096
 
@@ -13,9 +13,9 @@ _OPEN_SHARDS = 4096
 class FrameReader:
     """Frames of the shards below one folder (one source and split); safe to share by threads."""
 
-    def __init__(self, folder: str, reader: RangeReader | None = None) -> None:
-        """Read shards below `folder`, through `reader` if there is one."""
-        self._folder, self._reader = folder, reader or DirectReader()
+    def __init__(self, folder: str, reader: RangeReader) -> None:
+        """Read shards below `folder` through `reader`, which all sources share."""
+        self._folder, self._reader = folder, reader
         self._shards: OrderedDict[int, SeekableReader] = OrderedDict()
         self._lock = threading.Lock()
 

@@ -52,11 +52,12 @@ class Loader:
             return self._filler(0)
         source_ids, draws = self.mixture.draws(start, count)
         order = np.argsort(source_ids, kind="stable")  # source by source, draws in order
+        in_order = source_ids[order]
         tokens = np.empty((count, self.seq_len), dtype=self._rows.token_dtype)
         layouts, done = [], 0
         while done < count:
-            source, draw = int(source_ids[order[done]]), int(draws[order[done]])
-            wanted = int(np.searchsorted(source_ids[order], source, side="right")) - done
+            source, draw = int(in_order[done]), int(draws[order[done]])
+            wanted = int(np.searchsorted(in_order, source, side="right")) - done
             block = self._drawn(source, draw, wanted)
             tokens[order[done : done + block.num_rows]] = block.tokens
             layouts.append(block.layout)

@@ -135,7 +135,9 @@ class RowOrder:
     def row_order(self, window: Window) -> np.ndarray:
         """(num_rows,) int64: the order of the window's rows, numbered unit after unit."""
         key = [self._key ^ window.stretch, (window.epoch & 0xFFFFFF) << 40 | window.number]
-        return np.random.Generator(np.random.Philox(key=key)).permutation(window.num_rows)
+        return np.random.Generator(
+            np.random.Philox(key=np.array(key, dtype=np.uint64))
+        ).permutation(window.num_rows)
 
     def _first_draw(self, window: Window) -> int:
         stretch = self._stretches[window.stretch]

@@ -22,7 +22,7 @@ from pipeline.loader.order import Growth, RowOrder, source_key
 from pipeline.loader.table import make_table, open_table, table_bytes
 from pipeline.loader.windows import SourceRows
 from pipeline.mixture.planning import PackedSources
-from pipeline.seekable import RangeReader
+from pipeline.seekable import DirectReader, RangeReader
 from pipeline.stage import MANIFEST_FILE, FileEntry, StageIdentity
 
 TRAIN, HELDOUT = "train", "heldout"
@@ -40,6 +40,9 @@ class SplitSize(StrictConfig):
     tail_rows: int
     digest: str
     """Hash over the names and contents of all shards in order."""
+
+
+_NO_ROWS = SplitSize(rows=0, tokens=0, shards=0, full_frames=0, tail_rows=0, digest="")
 
 
 class SourcesFile(StrictConfig):
@@ -124,7 +127,7 @@ class PackedRows:
     folder: str
     info: SourcesFile
     split: str
-    reader: RangeReader | None = None
+    reader: RangeReader
 
     @property
     def seq_len(self) -> int:
@@ -140,19 +143,13 @@ class PackedRows:
     def sizes(self) -> PackedSources:
         """Rows of this split by source."""
         return PackedSources(
-            {
-                name: splits[self.split].rows if self.split in splits else 0
-                for name, splits in self.info.sources.items()
-            },
-            self.info.seq_len,
+            {name: size.rows for name, size in self.split_sizes().items()}, self.info.seq_len
         )
 
     def split_sizes(self) -> dict[str, SplitSize]:
-        """Sizes of this split by source, those without rows left out."""
+        """Sizes of this split by source, those without rows too."""
         return {
-            name: splits[self.split]
-            for name, splits in self.info.sources.items()
-            if self.split in splits and splits[self.split].rows
+            name: splits.get(self.split, _NO_ROWS) for name, splits in self.info.sources.items()
         }
 
     def source(
@@ -172,11 +169,12 @@ class PackedRows:
         """
         folder = storage.join(self.folder, name, self.split)
         table = open_table(storage.join(folder, TABLE_FILE), self.info.rows_per_frame)
-        expected = self.sizes.num_rows[name]
-        if table.num_rows != expected:
+        size = self.info.sources[name][self.split]
+        expected = (size.full_frames, size.tail_rows, size.shards)
+        if (*table.size, len(table.part_numbers)) != expected or table.num_rows != size.rows:
             raise InputError(
-                f"{folder}: the table has {table.num_rows} rows and {SOURCES_FILE} {expected}; "
-                f"pack again"
+                f"{folder}: the table has {table.num_rows} rows and {SOURCES_FILE} {size.rows}, "
+                f"or their shards differ; pack again"
             )
         first, *later = growths or [Growth(0, table.size)]
         order = RowOrder(
@@ -208,4 +206,4 @@ def open_rows(folder: str, split: str = TRAIN, reader: RangeReader | None = None
         raise InputError(
             f"{uri} cannot be read: {str(error).splitlines()[0]}; pack again"
         ) from error
-    return PackedRows(folder, info, split, reader)
+    return PackedRows(folder, info, split, (reader or DirectReader()).of(info.input_key))

@@ -40,7 +40,7 @@ class Snapshot(StrictConfig):
 
 
 class LoaderState(StrictConfig):
-    """Where a run stands in its data; a few kilobytes at any size of the corpus."""
+    """Where a run stands in its data; grows with sources and events, not with the corpus."""
 
     rows: int = Field(default=0, ge=0)
     """Rows served, on all ranks together."""
@@ -116,8 +116,10 @@ class RunRows:
         """Each plan from its snapshot on, and the events in their places."""
         mixture: Mixture | None = None
         for snapshot, following in zip(history, [*history[1:], None], strict=True):
-            plan = self._plan(snapshot)
-            mixture = plan if mixture is None else mixture.continued(snapshot.row, plan)
+            if mixture is None:
+                mixture = self._plan(snapshot)
+            elif not (self.config.online and mixture.events):  # what a rule has learned stays
+                mixture = mixture.continued(snapshot.row, self._plan(snapshot))
             end = following.row if following else None
             due = [e for e in events if e.row >= snapshot.row and (end is None or e.row < end)]
             mixture = mixture.replay(due)
@@ -146,17 +148,17 @@ class RunRows:
         if not state.history:
             return [Snapshot(row=0, sizes=present)]
         last = state.history[-1]
-        if last.sizes == present:
+        known = {name: size for name, size in present.items() if name in last.sizes}
+        if last.sizes == known:  # a source that this run does not know does not concern it
             return state.history
         if not self.allow_append:
-            changed = sorted(n for n, size in present.items() if last.sizes.get(n) != size)
-            gone = sorted(last.sizes.keys() - present.keys())
+            changed = sorted(name for name, size in known.items() if last.sizes[name] != size)
+            gone = sorted(last.sizes.keys() - known.keys())
             raise InputError(
                 f"{self.rows.folder}: the rows of {', '.join([*changed, *gone])} are not those "
                 f"this run began with; if shards were only added, go on with --allow-append"
             )
-        self._require_prefixes(last, present)
-        known = {name: size for name, size in present.items() if name in last.sizes}
+        self._require_prefixes(last, known)
         return [*state.history, Snapshot(row=state.rows, sizes=known)]
 
     def _require_prefixes(self, last: Snapshot, present: Mapping[str, SourceSize]) -> None:

@@ -2,7 +2,7 @@
 
     for batch in BatchStream(run, rows_per_batch=256, rank=rank, num_ranks=num_ranks):
         ...                        # this rank's rows of a global batch
-        state = stream.state_dict()   # JSON values, some kilobytes at any size of the corpus
+        state = stream.state_dict()   # JSON values; its size does not depend on the corpus
 
 Its state is the number of rows served, the events of the mixture and the sizes of the sources. It
 is the same on every rank and belongs to no number of ranks, threads or batches made ahead, nor to a
@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipeline import storage
 from pipeline.loader.batch import Batch
 from pipeline.loader.cache import RangeCache
 from pipeline.loader.packed import open_rows
@@ -136,7 +137,11 @@ class BatchStream:
     def _made(self) -> Batch:
         if self._maker is None:
             self._maker = _Maker(self, self._rows, self._share[0], self._end_row, self._ahead)
-        return self._maker.take()
+        try:
+            return self._maker.take()
+        except BaseException:  # its thread has ended; the next call starts another
+            self._stop_maker()
+            raise
 
 
 def open_stream(
@@ -167,7 +172,8 @@ def open_stream(
     Raises:
         InputError: packing is not complete, or the mixture cannot be had of its rows.
     """
-    cache = RangeCache(cache_folder, int(cache_gib * 2**30)) if cache_folder else None
+    is_cached = cache_folder and not storage.is_local(folder)
+    cache = RangeCache(cache_folder, int(cache_gib * 2**30)) if is_cached else None
     run = RunRows(open_rows(folder, reader=cache), mixture or MixtureConfig(), total_rows, seed)
     return BatchStream(run, rows_per_batch, rank=rank, num_ranks=num_ranks, end_row=total_rows)
 

@@ -10,6 +10,7 @@ so that any row is two binary searches away, and only the pages they touch are r
 """
 
 import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,8 @@ import numpy as np
 from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.loader.order import Size
+
+_MAPPED_BYTES = 1 << 20
 
 
 class Places(NamedTuple):
@@ -114,12 +117,13 @@ def open_table(uri: str, rows_per_frame: int) -> RowTable:
         InputError: no such table, or it is damaged.
     """
     try:
-        if storage.is_local(uri):
+        if storage.is_local(uri) and storage.size_of(uri) > _MAPPED_BYTES:
             columns = np.load(uri.removeprefix("file://"), mmap_mode="r", allow_pickle=False)
-        else:
+        else:  # a mapped file takes a descriptor, and there may be thousands of sources
             columns = np.load(io.BytesIO(storage.read_bytes(uri)), allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError) as error:
+    except (FileNotFoundError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{uri}: no usable table of shards ({error}); pack again") from error
-    if columns.dtype != np.int64 or columns.ndim != 2 or columns.shape[0] != 3:
+    is_table = isinstance(columns, np.ndarray) and columns.ndim == 2 and columns.size > 0
+    if not is_table or columns.dtype != np.int64 or len(columns) != 3:
         raise InputError(f"{uri}: not a table of shards; pack again")
     return RowTable(rows_per_frame, columns[0], columns[1], columns[2, :-1])

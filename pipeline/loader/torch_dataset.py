@@ -17,7 +17,7 @@ else:
 
 
 class TorchBatches(Dataset):
-    """Iterates over batches as dicts of int32 tensors; to be used with `batch_size=None`.
+    """Iterates over batches as dicts of tensors, see `Batch`; to be used with `batch_size=None`.
 
     `state_dict` and `load_state_dict` are the stream's, as torchdata's `StatefulDataLoader` takes
     them. It makes batches ahead of time in a thread of its own, so `num_workers=0` is enough.

@@ -80,7 +80,12 @@ class WindowCache:
             found = self._windows.get(key)
         if isinstance(found, RowBlock):
             return found
-        block = found.result() if found is not None else self._sources[source].read(window)
+        try:
+            block = found.result() if found is not None else self._sources[source].read(window)
+        except BaseException:  # whatever it was may be over when it is asked for again
+            with self._lock:
+                self._windows.pop(key, None)
+            raise
         with self._lock:
             self._windows[key] = block
             self._forget_old(source)

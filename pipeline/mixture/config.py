@@ -1,5 +1,6 @@
 """Settings of the mixture: one rule for the whole run, or phases with a rule each."""
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -57,8 +58,10 @@ class BlendConfig(StrictConfig):
             raise ValueError(f"repeat goes with rules that compare sizes, not with {rule!r}")
         for field in ("weights", "ratio", "repeat"):
             for name, value in getattr(self, field).items():
-                if value < 0:
-                    raise ValueError(f"{field} of {name!r} is {value}; it must not be negative")
+                if not 0 <= value < math.inf:
+                    raise ValueError(
+                        f"{field} of {name!r} is {value}; it must be finite and not negative"
+                    )
         return self
 
     def describe(self) -> str:
@@ -142,6 +145,8 @@ class MixtureConfig(BlendConfig):
         if not self.phases:
             if self.high_resource_first and self.online:
                 raise ValueError("high_resource_first and online exclude each other")
+            if self.online and self.max_epochs is not None:
+                raise ValueError("max_epochs cannot be kept by online, whose changes nobody knows")
             if self.rule_in_use() == "unimax" and self.max_epochs is None:
                 raise ValueError("rule 'unimax' needs mixture.max_epochs, such as 1 or 4")
             return self
@@ -177,3 +182,8 @@ class MixtureConfig(BlendConfig):
     def content_fields(self) -> dict[str, Any]:
         """The settings that decide the order of rows."""
         return self.model_dump(exclude={"warn_epochs"}, exclude_defaults=True)
+
+    def pattern_order(self) -> list[list[str]]:
+        """The patterns in their order, which counts and which a mapping's fields do not show."""
+        found = [[*blend.ratio, *blend.repeat] for blend in self.blends()]
+        return found if any(found) else []

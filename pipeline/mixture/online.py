@@ -51,7 +51,7 @@ class LossBandit:
 
     The reward estimate is a moving average of loss / share, so that a source seen rarely is not
     judged less. Shares mix a softmax of the estimates with even ones; the even part shrinks as
-    e_t = min(1/K, sqrt(ln K / (K t))).
+    e_t = min(1/K, sqrt(ln K / (K t))), t in steps: before K ln K of them all shares are even.
     """
 
     def __init__(self, config: OnlineConfig, shares: np.ndarray) -> None:
@@ -59,7 +59,7 @@ class LossBandit:
         self._config = config
         self._shares = np.array(shares, dtype=np.float64)
         self._rewards = np.zeros(len(shares))
-        self._num_updates = 0
+        self._last_change = 0
 
     def observe(self, step: int, losses: np.ndarray) -> np.ndarray | None:
         """See `OnlineRule.observe`."""
@@ -69,12 +69,12 @@ class LossBandit:
         self._rewards[seen] = keep * self._rewards[seen] + (1 - keep) * rewards
         if step <= self._config.warmup_steps or step % self._config.every_steps:
             return None
-        self._num_updates += 1
         count = len(self._shares)
         explore, explore_before = (
             min(1 / count, math.sqrt(math.log(max(count, 2)) / (count * max(1, t))))
-            for t in (self._num_updates, self._num_updates - 1)
+            for t in (step, self._last_change)
         )
+        self._last_change = step
         # e_{t-1} R with R over K shares, as above, is e_{t-1} K R in the paper's scale.
         raised = _softmax(explore_before * count * self._rewards)
         self._shares = (1 - count * explore) * raised + explore
@@ -85,14 +85,14 @@ class LossBandit:
         return {
             "shares": self._shares.tolist(),
             "rewards": self._rewards.tolist(),
-            "num_updates": self._num_updates,
+            "last_change": self._last_change,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """See `OnlineRule.load_state`."""
         self._shares = np.array(state["shares"])
         self._rewards = np.array(state["rewards"])
-        self._num_updates = int(state["num_updates"])
+        self._last_change = int(state["last_change"])
 
 
 class ConvergenceBalance:

@@ -178,6 +178,8 @@ def _shares(
     weighed = rules.repeated(names, sizes, blend.repeat)
     if rule != "explicit" and not sizes.any():
         raise InputError("mixture: no source has a training row; pack more text")
+    if rule != "explicit" and not weighed.any():
+        raise InputError("mixture.repeat makes every source count 0 times; leave one out")
     match rule:
         case "explicit":
             shares = np.array([blend.weights.get(name, 0.0) for name in names])

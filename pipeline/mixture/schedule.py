@@ -90,6 +90,7 @@ class Mixture:
         seed: int,
         block_rows: int = 1024,
         events: Sequence[Event] = (),
+        accounts: Sequence[_Account] = (),
     ) -> None:
         """Add up each piece's rows, so that any later row is one bisection away.
 
@@ -99,6 +100,7 @@ class Mixture:
             seed: decides the order within blocks.
             block_rows: rows of a block: counts are exact at its borders.
             events: what has been changed on the way; `pieces` holds it already.
+            accounts: of the first pieces, where they have been added up before.
         """
         assert pieces
         assert pieces[0].start == 0
@@ -108,9 +110,10 @@ class Mixture:
         self._block = lru_cache(maxsize=_CACHED_BLOCKS)(self._shuffle_block)
         # Spread over (0, 1), so that small sources of one weight do not all come at once.
         surplus = (np.arange(1, len(self.names) + 1) * _GOLDEN) % 1.0
-        self._accounts = [_Account(np.zeros(len(self.names), dtype=np.int64), surplus)]
-        for number, piece in enumerate(self.pieces[1:]):
-            self._accounts.append(self._account_at(number, piece.start))
+        none_yet = _Account(np.zeros(len(self.names), dtype=np.int64), surplus)
+        self._accounts = list(accounts) or [none_yet]
+        for number in range(len(self._accounts), len(self.pieces)):
+            self._accounts.append(self._account_at(number - 1, self.pieces[number].start))
 
     def draws(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Sources and draws of rows `start` to `start + count` (exclusive).
@@ -135,6 +138,15 @@ class Mixture:
         """(num_sources,) int64: draws of each source in all rows before `row`; sums to `row`."""
         return self._counts_at(self._piece_of(row), row)
 
+    def earned_before(self, row: int) -> np.ndarray:
+        """(num_sources,) float64: rows before `row` by the weights alone, not rounded."""
+        ends = [*(piece.start for piece in self.pieces[1:]), NO_END]
+        total = np.zeros(len(self.names))
+        for piece, end in zip(self.pieces, ends, strict=True):
+            if piece.start < row:
+                total += piece.earned(min(row, end) - piece.start)
+        return total
+
     def with_event(self, event: Event) -> "Mixture":
         """The same schedule up to `event.row`, and the event's weights from there on.
 
@@ -142,7 +154,8 @@ class Mixture:
             InputError: the weights do not fit the sources, or an earlier event lies behind it.
         """
         weights = np.array(event.weights, dtype=np.float64)
-        if len(weights) != len(self.names) or not (weights >= 0).all() or not weights.sum() > 0:
+        is_usable = (weights >= 0).all() and 0 < weights.sum() < np.inf
+        if len(weights) != len(self.names) or not is_usable:
             raise InputError(
                 f"mixture event at row {event.row}: {len(weights)} weights "
                 f"{weights.tolist()[:8]}; give each of the {len(self.names)} sources one that is "
@@ -161,6 +174,7 @@ class Mixture:
             self.seed,
             self.block_rows,
             (*self.events, event),
+            self._accounts[: len(kept)],
         )
 
     def continued(self, row: int, later: "Mixture") -> "Mixture":
@@ -185,7 +199,8 @@ class Mixture:
             Piece(row, first, piece.last, ramp_rows, piece.end),
             *(each for each in later.pieces if each.start > row),
         ]
-        return Mixture(self.names, pieces, self.seed, self.block_rows, self.events)
+        kept = self._accounts[: sum(each.start < row for each in self.pieces)]
+        return Mixture(self.names, pieces, self.seed, self.block_rows, self.events, kept)
 
     def replay(self, events: Sequence[Event]) -> "Mixture":
         """The schedule after all of `events`, in order."""

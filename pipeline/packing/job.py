@@ -11,6 +11,7 @@ the documents of every row, so that an audit can follow each one.
 import fnmatch
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from pipeline.contracts import (
     decode_document,
     stable_share,
 )
+from pipeline.errors import InputError
 from pipeline.loader.packed import HELDOUT, ROWS_SUFFIX, TRAIN, write_tables
 from pipeline.packing.config import LossOn, PackConfig
 from pipeline.packing.plan import Piece, build_rows, plan_rows
@@ -115,7 +117,9 @@ def run_pack(
         "augmented": augmented.input_key(),
         "templates": render.fingerprint(),
     }
-    stage = open_stage(folder, "pack", config.model_dump(), keys)
+    # A mapping's order counts here, and its fields do not show it.
+    settings = config.model_dump() | {"loss_on_order": list(config.loss_on)}
+    stage = open_stage(folder, "pack", settings, keys)
     if done := stage.finished():
         return done
     wanted = list(_list_parts(inputs))
@@ -126,8 +130,26 @@ def run_pack(
         order = _PackOrder(config, inputs, folder, stage.identity, render)
         with ray_session(log_folder), explained_errors("pack", log_folder):
             _pack_parts(order, todo, len(wanted))
+    _require_trained_tokens(stage, config)
     _write_tables(stage, config)
     return stage.close(expected_parts=wanted)
+
+
+def _require_trained_tokens(stage: StageFolder, config: PackConfig) -> None:
+    """Refuse `loss_on` for a source that has no pairs: nothing of it would be trained on.
+
+    Raises:
+        InputError: names the source and the remedy.
+    """
+    trained: Counter[str] = Counter()
+    for part, commit in stage.committed().items():
+        trained[part.rpartition("/")[0]] += commit.counts.get("trained_tokens", 0)
+    for source in sorted(trained):
+        if loss_on_of(config, source) is not None and not trained[source]:
+            raise InputError(
+                f"pack.loss_on: nothing of {source} would be trained on, its texts have no pairs; "
+                f"name only sources that do, and remove {stage.folder}"
+            )
 
 
 def _write_tables(stage: StageFolder, config: PackConfig) -> None:
@@ -199,6 +221,7 @@ class _PackWorker:
         self._stage = StageFolder(order.stage_folder, order.identity)
         os.environ.setdefault("RAYON_NUM_THREADS", "1")  # the tokenizer's: a worker is one core
         self._tokeniser = Tokeniser(order.config.tokenizer)
+        self._trained_tokens = 0
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         parts = [str(part) for part in batch["part"]]
@@ -207,6 +230,7 @@ class _PackWorker:
     def _write_part(self, part: str) -> int:
         if self._stage.is_committed(part):  # Ray retried a task whose work was done
             return 0
+        self._trained_tokens = 0
         source, _, basename = part.partition("/")
         examples: dict[str, list[_Example]] = {TRAIN: [], HELDOUT: []}
         for example in self._read_examples(source, basename):
@@ -233,6 +257,7 @@ class _PackWorker:
                     "examples": sum(map(len, examples.values())),
                     "tokens": num_tokens,
                     "padding": num_slots - num_tokens,
+                    "trained_tokens": self._trained_tokens,
                 },
             )
         )
@@ -260,6 +285,7 @@ class _PackWorker:
         config, folder = self._order.config, self._stage.folder
         loss_on = loss_on_of(config, source)
         texts = list(self._tokeniser.encode([example.rendered for example in examples], loss_on))
+        self._trained_tokens += sum(text.num_trained for text in texts)
         tokens = [text.ids for text in texts]
         spans = [text.spans for text in texts if text.spans is not None]
         plan = shuffled(plan_rows([len(ids) for ids in tokens], config.seq_len), basename)

@@ -28,6 +28,11 @@ class TokenisedText:
     spans: np.ndarray | None = None
     """(spans, 2) int64 token ranges that are trained on; None: all of it."""
 
+    @property
+    def num_trained(self) -> int:
+        """Tokens that are trained on."""
+        return len(self.ids) if self.spans is None else int(np.diff(self.spans, axis=1).sum())
+
 
 class Tokeniser:
     """A model's tokenizer, as packing uses it."""

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipeline.rows import (
     token_dtype,
     write_rows,
 )
-from pipeline.seekable import open_seekable
+from pipeline.seekable import DirectReader, open_seekable
 from tests.packed import pack_documents
 
 LENGTHS = st.lists(st.integers(1, 60), min_size=1, max_size=40)
@@ -102,6 +103,26 @@ def test_any_flipped_byte_is_named_by_shard_and_frame(shard: Path, frame: int) -
         for other in {0, 1, 2} - {frame}:
             reader.read_frame(other)
     assert messages == {f"{shard}: frame {frame} is damaged"}
+
+
+def test_threads_share_a_reader_that_keeps_few_files_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file holds one value, so that a descriptor used for another file would show."""
+    monkeypatch.setattr("pipeline.seekable._OPEN_FILES", 2)
+    for number in range(16):
+        (tmp_path / str(number)).write_bytes(bytes([number]) * 512)
+    reader, wrong = DirectReader(), list[int]()
+
+    def read(seed: int) -> None:
+        random = np.random.default_rng(seed)
+        for number in random.integers(0, 16, 3000).tolist():
+            if reader.read(str(tmp_path / str(number)), 5, 100) != bytes([number]) * 100:
+                wrong.append(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, range(4)))  # raises what a thread has raised
+    assert not wrong
 
 
 @pytest.mark.parametrize("size", [0, 5, 100])

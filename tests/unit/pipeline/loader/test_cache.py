@@ -1,6 +1,7 @@
 """The cache of remote ranges: fetched once, bounded, and nothing stale after a kill."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pipeline.loader.loader import Loader
 from pipeline.loader.packed import open_rows
 from pipeline.mixture.config import MixtureConfig
 from pipeline.mixture.planning import plan_schedule
-from tests.packed import pack_documents, write_packed
+from tests.packed import pack_documents, random_rows, write_packed
 
 DATA = bytes(range(256)) * 64
 
@@ -142,12 +143,25 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert "No space left" in caplog.text
 
 
+def test_a_cache_whose_folder_has_gone_is_done_without(
+    tmp_path: Path, remote: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = RangeCache(str(tmp_path / "cache"), 10**6)
+    shutil.rmtree(tmp_path / "cache")
+    for start in (0, 1):
+        assert cache.read(remote, start, 10) == DATA[start : start + 10]
+    assert len(caplog.records) == 1
+
+
 def test_a_remote_read_is_tried_again(
     tmp_path: Path, remote: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fsspec.implementations.memory import MemoryFileSystem
 
-    fails = iter([ConnectionResetError("reset"), TimeoutError("slow")])
+    class StoreError(Exception):
+        """As botocore has: no OSError."""
+
+    fails = iter([ConnectionResetError("reset"), TimeoutError("slow"), StoreError("closed")])
     read = MemoryFileSystem.cat_file
 
     def flaky(self: object, path: str, **options: object) -> bytes:
@@ -156,7 +170,7 @@ def test_a_remote_read_is_tried_again(
         return read(self, path, **options)
 
     monkeypatch.setattr(MemoryFileSystem, "cat_file", flaky)
-    monkeypatch.setattr(storage, "_RETRY_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(storage, "_RETRY_PAUSES_S", (0.0, 0.0, 0.0))
     assert RangeCache(str(tmp_path), 10**6).read(remote, 5, 5) == DATA[5:10]
     with pytest.raises(FileNotFoundError):
         storage.read_range("memory://bucket/none", 0, 5)
@@ -190,6 +204,13 @@ def test_a_loader_reads_remote_rows_through_it_and_mends_a_damaged_copy(
             path.write_bytes(path.read_bytes()[::-1])
     np.testing.assert_array_equal(rows_of(uri, cache), expected)
     assert len(fetched) > num_fetched
+    for path in stored(tmp_path / "cache"):
+        path.write_bytes(b"")  # as after a power cut: frames and seek tables
+    np.testing.assert_array_equal(rows_of(uri, cache), expected)
+    other = [random_rows(40, 16, seed) for seed in range(3)]
+    again = write_packed(tmp_path / "again", {"a": other}, 4)
+    fsspec.filesystem("memory").put(f"{again.folder}/", f"{uri}/", recursive=True)
+    np.testing.assert_array_equal(rows_of(uri, cache), rows_of(again.folder, None))
     with fsspec.open(f"{uri}/a/train/part-00000001.rows.zst", "r+b") as file:
         file.write(b"\0" * 40)
     with pytest.raises(InputError, match=r"part-00000001\.rows\.zst: frame 0 is damaged"):

@@ -187,6 +187,13 @@ def test_a_damaged_shard_is_named_where_the_batch_is_taken(tmp_path: Path, ahead
     stream = BatchStream(run, ROWS_PER_BATCH, ahead=ahead, end_row=4 * ROWS_PER_BATCH)
     with pytest.raises(InputError, match=r"part-00000000\.rows\.zst: frame 0 is damaged"):
         list(stream)
+    row = stream.rows
+    with pytest.raises(InputError, match="frame 0 is damaged"):
+        next(stream)  # neither hangs nor goes on behind it
+    data[30] ^= 0xFF
+    shard.write_bytes(data)
+    assert next(stream).num_rows == ROWS_PER_BATCH, "what has been mended counts"
+    assert stream.rows == row + ROWS_PER_BATCH
     stream.close()
 
 

@@ -3,14 +3,13 @@
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.errors import InputError
 from pipeline.loader.packed import PackedRows
 from pipeline.loader.run import RunRows
 from pipeline.loader.stream import BatchStream
-from pipeline.mixture.config import MixtureConfig
+from pipeline.mixture.config import MixtureConfig, OnlineConfig
 from tests.packed import random_rows, write_packed
 
 SEQ_LEN, PER_FRAME, ROWS_PER_BATCH = 8, 4, 10
@@ -117,12 +116,31 @@ def test_rows_that_did_not_only_grow_are_refused(tmp_path: Path) -> None:
         shrunk.load_state_dict(state)
 
 
-def test_a_new_source_in_proportion_to_rows_is_refused(tmp_path: Path) -> None:
+def test_a_source_that_the_run_does_not_know_changes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "rows"
+    expected = serve(stream_of(packed(folder, {"a": 2}), BY_SIZE), 12)
     stream = stream_of(packed(folder, {"a": 2}), BY_SIZE)
-    serve(stream, 3)
+    served = serve(stream, 3)
+    large = packed(folder, {"a": 2, "b": 1})
+    for allow_append in (False, True, True, False):
+        state = stream.state_dict()
+        assert len(state["history"]) == 1
+        stream = stream_of(large, BY_SIZE, allow_append)
+        stream.load_state_dict(state)
+        assert stream.mixture.names == ("a",)
+        served += serve(stream, 2)
+    assert served == expected[: len(served)]
+
+
+def test_what_an_online_rule_has_learned_outlives_growth(tmp_path: Path) -> None:
+    folder = tmp_path / "rows"
+    config = BY_SIZE.model_copy(update={"online": OnlineConfig(rule="odm")})
+    stream = stream_of(packed(folder, {"a": 2, "b": 2}), config)
+    serve(stream, 2)
+    stream.change_weights([0.1, 0.9])
+    served = serve(stream, 2)
     state = stream.state_dict()
-    grown = stream_of(packed(folder, {"a": 2, "b": 1}), BY_SIZE, allow_append=True)
-    grown.load_state_dict(state)  # what the run does not know is left out
-    assert grown.mixture.names == ("a",)
-    np.testing.assert_array_equal(next(grown).source_ids, 0)
+    stream = stream_of(packed(folder, {"a": 3, "b": 3}), config, allow_append=True)
+    stream.load_state_dict(state)
+    served = serve(stream, 30)
+    assert sum(row[0] for row in served) == pytest.approx(270, abs=8)

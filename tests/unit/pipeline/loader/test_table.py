@@ -44,17 +44,20 @@ def test_rows_in_order(counts: list[int], per_frame: int, start: int, length: in
     assert found == every_row(counts, per_frame)[start : start + length]
 
 
-def test_a_table_is_mapped_from_its_file(tmp_path: Path) -> None:
-    table = make_table([5, 3, 9], [0, 4, 7], 4)
+def test_a_large_table_is_mapped_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "table.npy"
-    path.write_bytes(table_bytes(table))
-    found = open_table(str(path), 4)
-    assert isinstance(found.full_before, np.memmap)
-    assert found.part_numbers.tolist() == [0, 4, 7]
-    assert found.num_rows == 17
+    for numbers in ([0, 4, 7], range(60_000)):
+        table = make_table([5] * len(numbers), numbers, 4)
+        path.write_bytes(table_bytes(table))
+        found = open_table(str(path), 4)
+        assert isinstance(found.full_before, np.memmap) == (len(numbers) > 3)
+        assert found.part_numbers.tolist() == list(numbers)
+        assert found.num_rows == 5 * len(numbers)
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", table_bytes(make_table([5], [0], 4))[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"", b"nonsense", b"PK\3\4zip", table_bytes(make_table([5], [0], 4))[:-9]]
+)
 def test_a_damaged_table_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "table.npy"
     path.write_bytes(content)

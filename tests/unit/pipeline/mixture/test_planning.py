@@ -129,6 +129,7 @@ def test_over_repetition_and_unused_sources_are_warned_of() -> None:
     [
         ({"weights": {"web-row": 1.0}}, "'web-row'; did you mean 'web-raw'?"),
         ({"ratio": {"*-agmented": 1.0}}, r"'\*-agmented' fits no source; did you mean"),
+        ({"repeat": {"*": 0}}, "makes every source count 0 times"),
         ({"repeat": {"x*": 4}}, r"'x\*' fits no source"),
         ({"weights": {"web-raw": 0.0}}, "sum to 0"),
         ({"weights": {"none-raw": 1.0}}, "'none-raw' is 1, but it has no training row"),
@@ -150,7 +151,7 @@ def test_what_cannot_be_had_says_what_to_do(settings: dict[str, object], message
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weights": {"a": -1.0}}, "must not be negative"),
+        ({"weights": {"a": -1.0}}, "finite and not negative"),
         ({"rule": "temperature"}, "needs temperature"),
         ({"rule": "proportional", "weights": {"a": 1}}, "weights is for rule 'explicit'"),
         ({"weights": {"a": 1}, "repeat": {"a": 2}}, "repeat goes with rules that compare sizes"),
@@ -160,12 +161,20 @@ def test_what_cannot_be_had_says_what_to_do(settings: dict[str, object], message
         ({"phases": [{"until": 1, "ramp": True}]}, "none before it to ramp from"),
         ({"phases": [{"until": 1}], "weights": {"a": 1}}, "belong into each phase"),
         ({"phases": [{"until": 1}], "online": {"rule": "odm"}}, "go with neither online"),
+        ({"ratio": {"a": float("inf")}}, "finite and not negative"),
+        ({"max_epochs": 2, "online": {"rule": "odm"}}, "cannot be kept by online"),
         ({"weigths": {"a": 1}}, "did you mean 'weights'"),
     ],
 )
 def test_settings_that_contradict_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         make(**settings)
+
+
+def test_the_order_of_patterns_belongs_to_the_mixture() -> None:
+    one, other = (make(ratio=dict(p)) for p in ((("*-raw", 1), ("a", 2)), (("a", 2), ("*-raw", 1))))
+    assert one.content_fields() == other.content_fields()
+    assert one.pattern_order() != other.pattern_order()
 
 
 def test_the_mixture_is_described_in_a_line() -> None:
