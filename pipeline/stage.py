@@ -149,8 +149,7 @@ class StageFolder:
     def save_identity(self) -> None:
         """Make the folder that of this identity, also where an input has changed."""
         data = self.identity.model_dump_json(indent=1).encode()
-        if storage.read_bytes(self.uri(STAGE_FILE)) != data:
-            storage.write_atomic(self.uri(STAGE_FILE), data)
+        storage.write_atomic(self.uri(STAGE_FILE), data)
 
     def commit(self, commit: PartCommit) -> None:
         """Commit a part whose files are all written."""
@@ -267,12 +266,10 @@ def open_stage(
         assert found is not None
     if found.fingerprint() == wanted.fingerprint():
         return StageFolder(folder, found)
-    if may_change and find_manifest(folder) is None:
-        kept = {name: found.inputs.get(name, key) for name, key in wanted.inputs.items()}
-        kept.update((name, wanted.inputs[name]) for name in may_change)
-        grown = found.model_copy(update={"inputs": kept})
-        if grown.fingerprint() == wanted.fingerprint():
-            return StageFolder(folder, grown)
+    newer = {name: wanted.inputs[name] for name in may_change}
+    grown = found.model_copy(update={"inputs": found.inputs | newer})
+    if grown.fingerprint() == wanted.fingerprint() and find_manifest(folder) is None:
+        return StageFolder(folder, grown)
     if _has_work(folder) or not storage.is_local(folder):
         require_same(folder, found, wanted)
     # A start that failed before its first part binds nobody; on an object store, where nothing
