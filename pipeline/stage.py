@@ -238,8 +238,7 @@ def open_stage(
         stage: the stage's name.
         config: every setting that decides the output; JSON values.
         inputs: name of each input and the key of its present state.
-        may_change: inputs that may have been made anew since; what was done is kept. The folder
-            belongs to the new ones from `StageFolder.save_identity` on.
+        may_change: inputs that may be new ones, whose folder it is from `save_identity` on.
 
     Raises:
         StaleStageError: the folder holds work of another identity; names the fields that differ.
