@@ -12,8 +12,7 @@ import numpy as np
 from launch.config import PipelineConfig
 from pipeline import storage
 from pipeline.loader.packed import open_rows
-from pipeline.mixture.planning import MixturePlan, PackedSources, plan_run, plan_schedule
-from pipeline.mixture.schedule import Mixture
+from pipeline.mixture.planning import MixturePlan, PackedSources, plan_run
 
 _BINS = 32
 _LEVELS = " ▁▂▃▄▅▆▇█"
@@ -32,9 +31,7 @@ class MixtureView:
         self._config = config.mixture
         self._total_rows = config.train.num_steps * config.train.rows_per_batch
         sources: PackedSources = open_rows(config.folder.rows).sizes
-        seed = config.run.seed
-        self.plan: MixturePlan = plan_run(self._config, sources, self._total_rows, seed)
-        self._mixture: Mixture = plan_schedule(self._config, sources, self._total_rows, seed)
+        self.plan: MixturePlan = plan_run(self._config, sources, self._total_rows, config.run.seed)
 
     def lines(self, *, all_sources: bool) -> Iterator[str]:
         """Tables of the phases and of the whole run, and warnings."""
@@ -78,7 +75,7 @@ class MixtureView:
     def _shares_over_time(self) -> np.ndarray:
         """(num_sources, _BINS) share of each source by the weights, over the run."""
         borders = np.linspace(0, self._total_rows, _BINS + 1).round().astype(int).tolist()
-        earned = np.stack([self._mixture.earned_before(row) for row in borders], axis=1)
+        earned = np.stack([self.plan.mixture.earned_before(row) for row in borders], axis=1)
         shares: np.ndarray = np.diff(earned, axis=1) / np.maximum(np.diff(borders), 1)
         return shares
 

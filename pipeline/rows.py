@@ -23,6 +23,7 @@ from pipeline.errors import InputError
 from pipeline.seekable import SeekableWriter
 from pipeline.stage import FileEntry
 
+ROWS_SUFFIX = ".rows.zst"
 _HEADER = struct.Struct("<5I")
 _COUNT = np.dtype("<u4")
 

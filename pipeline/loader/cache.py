@@ -74,8 +74,7 @@ class RangeCache:
 
     def clean(self) -> None:
         """Remove what was read longest ago beyond the bound, and what killed writers left."""
-        now, total = time.time(), 0
-        found = []
+        now, found = time.time(), []
         for path in (self._folder / "ranges").glob("*/*"):
             with contextlib.suppress(FileNotFoundError):  # another rank cleans too
                 status = path.stat()

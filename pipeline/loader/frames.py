@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 
 from pipeline import storage
-from pipeline.rows import RowBlock, decode_block
+from pipeline.rows import ROWS_SUFFIX, RowBlock, decode_block
 from pipeline.seekable import RangeReader, SeekableReader, open_seekable
 
 _OPEN_SHARDS = 4096
@@ -42,5 +42,10 @@ class FrameReader:
 
 
 def shard_name(part: int) -> str:
-    """File name of a row shard."""
-    return f"part-{part:08d}.rows.zst"
+    """File name of a row shard; `part_number` reads it."""
+    return f"part-{part:08d}{ROWS_SUFFIX}"
+
+
+def part_number(name: str) -> int:
+    """The number in the name or path of a row shard."""
+    return int(name.rpartition("part-")[2].removesuffix(ROWS_SUFFIX))

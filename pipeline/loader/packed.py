@@ -17,17 +17,17 @@ import numpy as np
 from pipeline import storage
 from pipeline.config import StrictConfig
 from pipeline.errors import InputError
-from pipeline.loader.frames import FrameReader
+from pipeline.loader.frames import FrameReader, part_number
 from pipeline.loader.order import Growth, RowOrder, source_key
 from pipeline.loader.table import make_table, open_table, table_bytes
 from pipeline.loader.windows import SourceRows
 from pipeline.mixture.planning import PackedSources
+from pipeline.rows import ROWS_SUFFIX
 from pipeline.seekable import DirectReader, RangeReader
 from pipeline.stage import MANIFEST_FILE, FileEntry, StageIdentity
 
 TRAIN, HELDOUT = "train", "heldout"
 SOURCES_FILE, TABLE_FILE = "sources.json", "table.npy"
-ROWS_SUFFIX = ".rows.zst"
 
 
 class SplitSize(StrictConfig):
@@ -82,7 +82,7 @@ def write_tables(
         filled = [entry for entry in found if entry.records]
         table = make_table(
             [entry.records for entry in filled],
-            [_part_number(entry.name) for entry in filled],
+            [part_number(entry.name) for entry in filled],
             rows_per_frame,
         )
         storage.write_atomic(storage.join(folder, source, split, TABLE_FILE), table_bytes(table))
@@ -114,10 +114,6 @@ def digest_of(shards: Iterable[FileEntry]) -> str:
     for entry in shards:
         digest.update(f"{entry.name}:{entry.sha256}\n".encode())
     return digest.hexdigest()
-
-
-def _part_number(name: str) -> int:
-    return int(name.rpartition("part-")[2].removesuffix(ROWS_SUFFIX))
 
 
 @dataclass(frozen=True)

@@ -16,27 +16,19 @@ from pipeline.config import StrictConfig
 from pipeline.errors import InputError
 from pipeline.loader.loader import Loader
 from pipeline.loader.order import Growth, Size
-from pipeline.loader.packed import ROWS_SUFFIX, PackedRows, digest_of
+from pipeline.loader.packed import PackedRows, SplitSize, digest_of
 from pipeline.mixture.config import MixtureConfig
 from pipeline.mixture.planning import PackedSources, plan_schedule
 from pipeline.mixture.schedule import Event, Mixture
+from pipeline.rows import ROWS_SUFFIX
 from pipeline.stage import read_manifest
-
-
-class SourceSize(StrictConfig):
-    """One source at some time of a run."""
-
-    full_frames: int
-    tail_rows: int
-    shards: int
-    digest: str
 
 
 class Snapshot(StrictConfig):
     """All sources from row `row` of a run on."""
 
     row: int
-    sizes: dict[str, SourceSize]
+    sizes: dict[str, SplitSize]
 
 
 class LoaderState(StrictConfig):
@@ -127,24 +119,12 @@ class RunRows:
         return mixture
 
     def _plan(self, snapshot: Snapshot) -> Mixture:
-        per_frame = self.rows.info.rows_per_frame
-        sizes = {
-            name: size.full_frames * per_frame + size.tail_rows
-            for name, size in snapshot.sizes.items()
-        }
+        sizes = {name: size.rows for name, size in snapshot.sizes.items()}
         sources = PackedSources(sizes, self.rows.seq_len)
         return plan_schedule(self.config, sources, self.total_rows, self.seed)
 
     def _history(self, state: LoaderState) -> list[Snapshot]:
-        present = {
-            name: SourceSize(
-                full_frames=size.full_frames,
-                tail_rows=size.tail_rows,
-                shards=size.shards,
-                digest=size.digest,
-            )
-            for name, size in self.rows.split_sizes().items()
-        }
+        present = self.rows.split_sizes()
         if not state.history:
             return [Snapshot(row=0, sizes=present)]
         last = state.history[-1]
@@ -161,7 +141,7 @@ class RunRows:
         self._require_prefixes(last, known)
         return [*state.history, Snapshot(row=state.rows, sizes=known)]
 
-    def _require_prefixes(self, last: Snapshot, present: Mapping[str, SourceSize]) -> None:
+    def _require_prefixes(self, last: Snapshot, present: Mapping[str, SplitSize]) -> None:
         """Refuse rows whose first shards are not the ones seen so far.
 
         Raises:

@@ -41,12 +41,18 @@ class PhasePlan:
 class MixturePlan:
     """What a run of known length will see."""
 
-    names: tuple[str, ...]
+    mixture: Mixture
+    """The schedule."""
     num_rows: np.ndarray
     """(num_sources,) int64 packed rows."""
     seq_len: int
     phases: tuple[PhasePlan, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The sources that the run uses."""
+        return self.mixture.names
 
     @property
     def counts(self) -> np.ndarray:
@@ -135,10 +141,8 @@ def plan_run(
         for start, end in pairwise([*borders, total_rows])
     ]
     num_rows = np.array([sources.num_rows[name] for name in mixture.names], dtype=np.int64)
-    plan = MixturePlan(mixture.names, num_rows, sources.seq_len, tuple(phases), ())
-    return MixturePlan(
-        plan.names, num_rows, sources.seq_len, plan.phases, _warnings(config, plan, sources)
-    )
+    plan = MixturePlan(mixture, num_rows, sources.seq_len, tuple(phases))
+    return replace(plan, warnings=_warnings(config, plan, sources))
 
 
 def _stretches(
@@ -184,9 +188,6 @@ def _shares(
         case "explicit":
             shares = np.array([blend.weights.get(name, 0.0) for name in names])
             _require_rows(names, sizes, shares)
-            if not shares.sum():
-                raise InputError("the mixture weights sum to 0; give at least one source a weight")
-            shares = shares / shares.sum()
         case "proportional":
             shares = rules.proportional(weighed)
         case "temperature":
@@ -200,7 +201,8 @@ def _shares(
             shares = rules.ratio(names, weighed, blend.ratio)
     if not shares.sum():
         raise InputError("the mixture weights sum to 0; give at least one source a weight")
-    return shares
+    normalised: np.ndarray = shares / shares.sum()
+    return normalised
 
 
 def _require_rows(names: Sequence[str], sizes: np.ndarray, weights: np.ndarray) -> None:

@@ -28,12 +28,12 @@ from pipeline.contracts import (
     stable_share,
 )
 from pipeline.errors import InputError
-from pipeline.loader.packed import HELDOUT, ROWS_SUFFIX, TRAIN, write_tables
+from pipeline.loader.packed import HELDOUT, TRAIN, write_tables
 from pipeline.packing.config import LossOn, PackConfig
 from pipeline.packing.plan import Piece, build_rows, plan_rows
 from pipeline.packing.tokens import Tokeniser
 from pipeline.progress import StageProgress
-from pipeline.rows import write_rows
+from pipeline.rows import ROWS_SUFFIX, write_rows
 from pipeline.shards import read_lines, write_shard
 from pipeline.stage import (
     FileEntry,
@@ -130,12 +130,12 @@ def run_pack(
         order = _PackOrder(config, inputs, folder, stage.identity, render)
         with ray_session(log_folder), explained_errors("pack", log_folder):
             _pack_parts(order, todo, len(wanted))
-    _require_trained_tokens(stage, config)
+    require_trained_tokens(stage, config)
     _write_tables(stage, config)
     return stage.close(expected_parts=wanted)
 
 
-def _require_trained_tokens(stage: StageFolder, config: PackConfig) -> None:
+def require_trained_tokens(stage: StageFolder, config: PackConfig) -> None:
     """Refuse `loss_on` for a source that has no pairs: nothing of it would be trained on.
 
     Raises:
@@ -221,7 +221,6 @@ class _PackWorker:
         self._stage = StageFolder(order.stage_folder, order.identity)
         os.environ.setdefault("RAYON_NUM_THREADS", "1")  # the tokenizer's: a worker is one core
         self._tokeniser = Tokeniser(order.config.tokenizer)
-        self._trained_tokens = 0
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         parts = [str(part) for part in batch["part"]]
@@ -230,17 +229,16 @@ class _PackWorker:
     def _write_part(self, part: str) -> int:
         if self._stage.is_committed(part):  # Ray retried a task whose work was done
             return 0
-        self._trained_tokens = 0
         source, _, basename = part.partition("/")
         examples: dict[str, list[_Example]] = {TRAIN: [], HELDOUT: []}
         for example in self._read_examples(source, basename):
             is_heldout = stable_share(example.id, "heldout") < self._order.config.heldout_fraction
             examples[HELDOUT if is_heldout else TRAIN].append(example)
-        files = [
-            entry
-            for split in (TRAIN, HELDOUT)
-            for entry in self._write_split(source, split, basename, examples[split])
-        ]
+        files: list[FileEntry] = []
+        num_trained = 0
+        for split, chosen in examples.items():
+            entries, trained = self._write_split(source, split, basename, chosen)
+            files, num_trained = files + entries, num_trained + trained
         num_documents = sum(
             len(example.document_ids) for split in examples.values() for example in split
         )
@@ -257,7 +255,7 @@ class _PackWorker:
                     "examples": sum(map(len, examples.values())),
                     "tokens": num_tokens,
                     "padding": num_slots - num_tokens,
-                    "trained_tokens": self._trained_tokens,
+                    "trained_tokens": num_trained,
                 },
             )
         )
@@ -280,12 +278,11 @@ class _PackWorker:
 
     def _write_split(
         self, source: str, split: str, basename: str, examples: list[_Example]
-    ) -> list[FileEntry]:
-        """Write the rows of one split and the index of their documents."""
+    ) -> tuple[list[FileEntry], int]:
+        """Write the rows of one split and the index of their documents; count trained tokens."""
         config, folder = self._order.config, self._stage.folder
         loss_on = loss_on_of(config, source)
         texts = list(self._tokeniser.encode([example.rendered for example in examples], loss_on))
-        self._trained_tokens += sum(text.num_trained for text in texts)
         tokens = [text.ids for text in texts]
         spans = [text.spans for text in texts if text.spans is not None]
         plan = shuffled(plan_rows([len(ids) for ids in tokens], config.seq_len), basename)
@@ -303,7 +300,7 @@ class _PackWorker:
                         for piece in row
                     ]
                 )
-        return [rows.entry(), index.entry()]
+        return [rows.entry(), index.entry()], sum(text.num_trained for text in texts)
 
 
 def loss_on_of(config: PackConfig, source: str) -> LossOn | None:

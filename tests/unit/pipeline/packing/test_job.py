@@ -7,8 +7,15 @@ import pytest
 from pipeline.contracts import Chain, Document, RenderedText
 from pipeline.errors import InputError, StaleStageError
 from pipeline.packing.config import PackConfig
-from pipeline.packing.job import PackInputs, run_pack
-from pipeline.stage import open_stage, read_manifest
+from pipeline.packing.job import (
+    PackInputs,
+    loss_on_of,
+    require_trained_tokens,
+    run_pack,
+    shuffled,
+)
+from pipeline.packing.plan import plan_rows
+from pipeline.stage import PartCommit, open_stage, read_manifest
 
 
 class Renderer:
@@ -50,3 +57,28 @@ def test_another_seed_of_the_layouts_is_refused_by_name(inputs: PackInputs, tmp_
     run_pack(PackConfig(tokenizer="none"), inputs, rows, Renderer("one"))
     with pytest.raises(InputError, match=r"config\.template_seed"):
         run_pack(PackConfig(tokenizer="none", template_seed=1), inputs, rows, Renderer("one"))
+
+
+def test_rows_are_shuffled_by_the_name_of_their_part() -> None:
+    plan = plan_rows(list(range(60, 0, -1)), 64)
+    one, again, other = (shuffled(plan, part) for part in ("part-0", "part-0", "part-1"))
+    assert one == again
+    assert one not in (plan, other)
+    assert sorted(one, key=plan.index) == sorted(other, key=plan.index) == plan
+
+
+def test_the_first_pattern_says_what_a_source_is_trained_on() -> None:
+    config = PackConfig(tokenizer="none", loss_on={"a-*": "pairs", "*-augmented": "responses"})
+    found = [loss_on_of(config, name) for name in ("a-augmented", "b-augmented", "b-raw")]
+    assert found == ["pairs", "responses", None]
+
+
+def test_a_source_of_which_nothing_would_be_trained_on_is_refused(tmp_path: Path) -> None:
+    stage = open_stage(str(tmp_path), "pack", {}, {})
+    for source, trained in (("a-raw", 0), ("b-augmented", 3)):
+        counts = {"trained_tokens": trained}
+        part = f"{source}/part-00000000"
+        stage.commit(PartCommit(part=part, files=[], records_in=0, records_out=0, counts=counts))
+    require_trained_tokens(stage, PackConfig(tokenizer="none", loss_on={"b-*": "pairs"}))
+    with pytest.raises(InputError, match="nothing of a-raw would be trained on"):
+        require_trained_tokens(stage, PackConfig(tokenizer="none", loss_on={"*": "pairs"}))
