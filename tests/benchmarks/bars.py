@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 Bars = dict[str, dict[str, Any]]
@@ -21,6 +22,20 @@ def at_most(value: float, bar: float) -> dict[str, Any]:
 def figure(value: float) -> dict[str, Any]:
     """A figure without a bar."""
     return {"value": round(value, 3), "bar": None, "ok": True}
+
+
+def print_table(results: Mapping[str, Mapping[str, float]], columns: Mapping[str, str]) -> None:
+    """A row a side, a column a figure; what a side does not have is left out.
+
+    Args:
+        results: figures by side.
+        columns: format of each figure by its name, such as `,.0f`.
+    """
+    width = max(map(len, results)) + 2
+    print(f"{'side':<{width}}" + "".join(f"{name:>22}" for name in columns))
+    for side, result in results.items():
+        cells = (format(result[n], form) if n in result else "-" for n, form in columns.items())
+        print(f"{side:<{width}}" + "".join(f"{cell:>22}" for cell in cells))
 
 
 def conclude(benchmark: str, bars: Bars, accelerator: str = "") -> int:

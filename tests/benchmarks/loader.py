@@ -27,7 +27,7 @@ from pipeline.contracts import RenderedText
 from pipeline.loader.table import make_table, table_bytes
 from pipeline.packing.tokens import Tokeniser
 from pipeline.pretrained import resolve_package_path
-from tests.benchmarks.bars import at_least, at_most, conclude, figure
+from tests.benchmarks.bars import at_least, at_most, conclude, figure, print_table
 from tests.benchmarks.loader_sides import SEQ_LEN
 from tests.benchmarks.peers import peer_python, run_side
 from tests.packed import pack_documents, write_packed
@@ -40,6 +40,12 @@ PEERS = [
 ]
 PASSAGE_TOKENS = 600
 ROWS_PER_FRAME, ROWS_PER_PART = 64, 1000
+COLUMNS = {
+    "tokens_per_s": ",.0f",
+    "ids_tokens_per_s": ",.0f",
+    "first_batch_s": ".2f",
+    "memory_mib": ".0f",
+}
 
 
 def write_rows(folder: Path, num_rows: int) -> None:
@@ -69,24 +75,6 @@ def write_rows(folder: Path, num_rows: int) -> None:
     (folder / "far.npy").write_bytes(table_bytes(far))
 
 
-def print_table(results: dict[str, dict[str, float]]) -> None:
-    """Speed, start and memory of every side."""
-    columns = {
-        "M tokens/s": ("tokens_per_s", 1e6),
-        "ids only": ("ids_tokens_per_s", 1e6),
-        "first batch s": ("first_batch_s", 1),
-        "memory MiB": ("memory_mib", 1),
-    }
-    print(f"{'side':<16}" + "".join(f"{name:>15}" for name in columns))
-    for side, result in results.items():
-        if "tokens_per_s" in result:
-            cells = (
-                f"{result[key] / scale:.2f}" if key in result else "-"
-                for key, scale in columns.values()
-            )
-            print(f"{side:<16}" + "".join(f"{cell:>15}" for cell in cells))
-
-
 def main() -> int:
     """Run all sides and compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -102,7 +90,8 @@ def main() -> int:
             results[side] = run_side(sys.executable, script, side, name)
         for side in ("mosaicml", "mosaicml_zstd", "litdata"):
             results[side] = run_side(peers, script, side, name)
-    print_table(results)
+    sides = {side: result for side, result in results.items() if "tokens_per_s" in result}
+    print_table(sides, COLUMNS)
     ours, alone = results["ours"], results["ours_one_thread"]
 
     def ratio(side: str) -> float:

