@@ -23,19 +23,23 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import psutil
 
 from pipeline.contracts import decode_chain, decode_document
 from pipeline.shards import read_lines
 from pipeline.stage import read_commits, read_manifest
 from tests.benchmarks.bars import at_least, at_most, conclude, figure
-from tests.processes import DRILL, marked_processes, wait_for
+from tests.processes import DRILL, marked_processes
 
 TARGETS = ("engine", "worker", "driver", "raylet")
 _WORKER_SIGN = "ray::SynthWorker"
+_RAY_SIGNS = ("ray::", "default_worker.py")
 _ENGINE_SIGNS = {"fake": "synth.engines.fake_process", "vllm": "VLLM::EngineCor"}
 ON_VLLM = [
     "synth.engine.kind=vllm",
@@ -47,7 +51,8 @@ ON_VLLM = [
     "synth.max_model_len=2048",
 ]
 """Overrides that put the tests' small run on a real engine."""
-_LOG_LINE = re.compile(r"^\S+ (\S+/part-\d+) (begun|committed|was committed)")
+_LOG_LINE = re.compile(r"^(\d\d):(\d\d):(\d\d\.\d+) (\S+/part-\d+) (begun|committed|was committed)")
+_DAY_S = 24 * 60 * 60
 
 
 @dataclass
@@ -77,6 +82,16 @@ def audit(run: Path) -> Audit:
     return result
 
 
+class _Event(NamedTuple):
+    """What a worker's log says of a part."""
+
+    time_of_day: float
+    """Seconds."""
+    part: str
+    what: str
+    """`begun`, `committed` or `was committed`."""
+
+
 @dataclass
 class Drill:
     """One job under fire."""
@@ -88,8 +103,10 @@ class Drill:
     """`fake` or `vllm`."""
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     killed: Counter[str] = field(default_factory=Counter)
-    exposed: set[int] = field(default_factory=set)
-    """Process ids of workers that a kill ended: their own, or that of their driver or node."""
+    exposed: dict[int, float] = field(default_factory=dict)
+    """Process ids of workers that a kill ended, their own or that of their driver or node, with the
+    time of day of the kill in seconds: a worker may outlive its driver for a while and even commit
+    what the next driver has given to others already."""
     driver: subprocess.Popen[str] | None = None
     cluster: Any = None
     nodes: list[Any] = field(default_factory=list)
@@ -130,40 +147,43 @@ class Drill:
 
     def kill(self, target: str) -> bool:
         """Kill one process; False if none of that kind is there."""
-        workers = marked_processes(self.mark, _WORKER_SIGN)
         if target == "driver":
             assert self.driver is not None
+            self._expose(self._ray_workers())
             self.driver.kill()
             self.driver.wait()
-            self.exposed.update(workers)
             self.start_driver()
         elif target == "raylet":
-            self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
-            self.exposed.update(self._gone(workers, within_s=30))
+            node = self.nodes.pop(0)
+            raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+            self._expose(child.pid for child in raylet.children())
+            self.cluster.remove_node(node, allow_graceful=False)
             self.nodes.append(self.cluster.add_node(num_cpus=1))
         else:
+            workers = marked_processes(self.mark, _WORKER_SIGN)
             found = workers if target == "worker" else self.engines()
             if not found:
                 return False
             process = random.Random(f"{self.seed}:{self.killed.total()}").choice(found)
-            os.kill(process, signal.SIGKILL)
             if target == "worker":
-                self.exposed.add(process)
+                self._expose([process])
+            os.kill(process, signal.SIGKILL)
         self.killed[target] += 1
         return True
 
-    def _gone(self, workers: list[int], within_s: float) -> set[int]:
-        """Those of `workers` that have ended; waits a while for the first."""
+    def _ray_workers(self) -> list[int]:
+        """All workers of the job under way, those not yet named after their actor included."""
+        return [pid for sign in _RAY_SIGNS for pid in marked_processes(self.mark, sign)]
 
-        def ended() -> set[int]:
-            return set(workers) - set(marked_processes(self.mark, _WORKER_SIGN))
-
-        wait_for(lambda: bool(ended()) or not workers, within_s=within_s)
-        return ended()
+    def _expose(self, workers: Iterable[int]) -> None:
+        now = datetime.now()
+        time_of_day = (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
+        for pid in workers:
+            self.exposed.setdefault(pid, time_of_day)
 
     def at_risk(self) -> int:
         """Parts that were in flight in what was killed, over all kills."""
-        return sum(len(parts) for pid, parts in self.in_flight().items() if pid in self.exposed)
+        return sum(len(self._in_flight(pid, killed_at)) for pid, killed_at in self.exposed.items())
 
     def wait_for_work(self) -> bool:
         """Wait until another part has been begun; False if the job ended before that."""
@@ -179,26 +199,29 @@ class Drill:
         """Where Ray's workers write."""
         return Path(self.cluster.head_node.get_logs_dir_path())
 
-    def in_flight(self) -> dict[int, set[str]]:
-        """Parts begun and not committed, by process id of the worker, from the workers' logs."""
-        held: dict[int, set[str]] = {}
-        for path in self.logs().glob("worker-*.out"):
-            parts = held.setdefault(int(path.stem.rpartition("-")[2]), set())
-            for part, event in self._events(path):
-                (parts.add if event == "begun" else parts.discard)(part)
+    def _in_flight(self, worker: int, killed_at: float) -> set[str]:
+        """Parts that a worker had begun, and not committed by the time of a kill, from its log."""
+        held: set[str] = set()
+        for path in self.logs().glob(f"worker-*-{worker}.out"):
+            for event in self._events(path):
+                if event.what == "begun":
+                    held.add(event.part)
+                elif (killed_at - event.time_of_day) % _DAY_S < _DAY_S / 2:
+                    held.discard(event.part)
         return held
 
     def num_begun(self) -> Counter[str]:
         """How often each part was begun."""
         begun: Counter[str] = Counter()
         for path in self.logs().glob("worker-*.out"):
-            begun.update(part for part, event in self._events(path) if event == "begun")
+            begun.update(event.part for event in self._events(path) if event.what == "begun")
         return begun
 
-    def _events(self, path: Path) -> Iterator[tuple[str, str]]:
+    def _events(self, path: Path) -> Iterator[_Event]:
         for line in path.read_text(errors="replace").splitlines():
             if found := _LOG_LINE.match(line):
-                yield found[1], found[2]
+                hours, minutes, seconds, part, what = found.groups()
+                yield _Event(int(hours) * 3600 + int(minutes) * 60 + float(seconds), part, what)
 
 
 def finish(drill: Drill, timeout_s: float) -> tuple[int, str]:
