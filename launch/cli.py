@@ -13,7 +13,6 @@ from pipeline.errors import InputError, JobFailedError, StoppedError
 from pipeline.process import EXIT_STOPPED
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
-_PRESETS = Path(__file__).resolve().parent / "configs"
 _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -40,6 +39,10 @@ Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, its TO
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Settings over those of the file."),
+]
+AllowAppend = Annotated[
+    bool,
+    typer.Option("--allow-append", help="Keep what is written, go on with what was added."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be used, touch nothing.")]
 
@@ -74,42 +77,6 @@ def _fail(message: str, code: int) -> None:
     raise typer.Exit(code)
 
 
-def find_config(reference: str) -> str:
-    """Path of a config: a file, or the name of a preset.
-
-    Raises:
-        InputError: neither; names the presets.
-    """
-    if Path(reference).is_file():
-        return reference
-    preset = _PRESETS / f"{reference}.toml"
-    if preset.is_file():
-        return str(preset)
-    names = ", ".join(sorted(path.stem for path in _PRESETS.glob("*.toml")))
-    raise InputError(f"config {reference!r}: no such file and no such preset; presets: {names}")
-
-
-def _invocation(reference: str, overrides: list[str] | None) -> Any:
-    from launch.config import PipelineConfig
-    from launch.stages import Invocation
-    from pipeline.config import load_config
-
-    path = find_config(reference)
-    config = load_config(PipelineConfig, path, overrides or [])
-    return Invocation(config, path, overrides or [])
-
-
-def _run_folder(reference: str, overrides: list[str] | None) -> Any:
-    """The folder of a run, given as such or by its config."""
-    from pipeline.run_folder import RunFolder
-
-    if Path(reference).is_dir() or "://" in reference:
-        return RunFolder(reference.rstrip("/"))
-    if reference.endswith(".toml") or (_PRESETS / f"{reference}.toml").is_file():
-        return _invocation(reference, overrides).config.folder
-    raise InputError(f"run {reference!r}: no such folder; give a run's folder or its TOML")
-
-
 def _show_config(invocation: Any) -> None:
     from pipeline.config import flatten
 
@@ -117,11 +84,23 @@ def _show_config(invocation: Any) -> None:
         print(f"{key} = {value!r}")
 
 
-def _run_stage(name: str, config: str, overrides: list[str] | None, *, dry_run: bool) -> None:
+def _settings(overrides: list[str] | None, allow_append: bool) -> list[str]:
+    return [*(overrides or []), *(["run.allow_append=true"] if allow_append else [])]
+
+
+def _run_stage(
+    name: str,
+    config: str,
+    overrides: list[str] | None,
+    *,
+    dry_run: bool,
+    allow_append: bool = False,
+) -> None:
+    from launch.references import invocation_of
     from launch.stages import run_stage, stage_named
     from pipeline.storage import exclusive
 
-    invocation = _invocation(config, overrides)
+    invocation = invocation_of(config, _settings(overrides, allow_append))
     stage = stage_named(name)
     if dry_run:
         _show_config(invocation)
@@ -133,30 +112,50 @@ def _run_stage(name: str, config: str, overrides: list[str] | None, *, dry_run: 
 
 @app.command(epilog="Example: ipt ingest my.toml ingest.docs_per_part=2048")
 @_reports_errors
-def ingest(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def ingest(
+    config: Config,
+    overrides: Overrides = None,
+    allow_append: AllowAppend = False,
+    dry_run: DryRun = False,
+) -> None:
     """Read corpora into content-addressed, deduplicated document parts."""
-    _run_stage("ingest", config, overrides, dry_run=dry_run)
+    _run_stage("ingest", config, overrides, dry_run=dry_run, allow_append=allow_append)
 
 
 @app.command(epilog="Example: ipt synth my.toml synth.workers.max=8 synth.workers.gpus=1")
 @_reports_errors
-def synth(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def synth(
+    config: Config,
+    overrides: Overrides = None,
+    allow_append: AllowAppend = False,
+    dry_run: DryRun = False,
+) -> None:
     """Write instruction-response pairs about documents (Ray, vLLM)."""
-    _run_stage("synth", config, overrides, dry_run=dry_run)
+    _run_stage("synth", config, overrides, dry_run=dry_run, allow_append=allow_append)
 
 
 @app.command(name="filter", epilog="Example: ipt filter my.toml filter.corpus_dedup.threshold=0.7")
 @_reports_errors
-def filter_pairs(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def filter_pairs(
+    config: Config,
+    overrides: Overrides = None,
+    allow_append: AllowAppend = False,
+    dry_run: DryRun = False,
+) -> None:
     """Drop near duplicates across the corpus, overlap with evaluation sets, low-scored pairs."""
-    _run_stage("filter", config, overrides, dry_run=dry_run)
+    _run_stage("filter", config, overrides, dry_run=dry_run, allow_append=allow_append)
 
 
 @app.command(epilog="Example: ipt pack my.toml pack.seq_len=4096")
 @_reports_errors
-def pack(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def pack(
+    config: Config,
+    overrides: Overrides = None,
+    allow_append: AllowAppend = False,
+    dry_run: DryRun = False,
+) -> None:
     """Tokenise and pack texts and pairs into rows (Ray Data)."""
-    _run_stage("pack", config, overrides, dry_run=dry_run)
+    _run_stage("pack", config, overrides, dry_run=dry_run, allow_append=allow_append)
 
 
 @app.command(epilog="Example: ipt mixture my.toml mixture.temperature=3 --output mixture.html")
@@ -172,8 +171,9 @@ def mixture(
 ) -> None:
     """Show what training will see: tokens, share and epochs per source and phase."""
     from launch.mixture import MixtureView
+    from launch.references import invocation_of
 
-    invocation = _invocation(config, overrides)
+    invocation = invocation_of(config, overrides)
     if dry_run:
         print(f"would read {invocation.config.folder.rows}")
         return
@@ -189,15 +189,11 @@ def mixture(
 def train(
     config: Config,
     overrides: Overrides = None,
-    allow_append: Annotated[
-        bool,
-        typer.Option("--allow-append", help="Go on with rows to which whole shards were added."),
-    ] = False,
+    allow_append: AllowAppend = False,
     dry_run: DryRun = False,
 ) -> None:
     """Pre-train on the mixture (DeepSpeed); `deepspeed train/pretrain.py CONFIG` does the same."""
-    settings = [*(overrides or []), *(["train.allow_append=true"] if allow_append else [])]
-    _run_stage("train", config, settings, dry_run=dry_run)
+    _run_stage("train", config, overrides, dry_run=dry_run, allow_append=allow_append)
 
 
 @app.command(epilog="Example: ipt export my.toml export.dtype=float32")
@@ -216,13 +212,19 @@ def evaluate(config: Config, overrides: Overrides = None, dry_run: DryRun = Fals
 
 @app.command(epilog="Example: ipt run quickstart run.dir=runs/mine")
 @_reports_errors
-def run(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    allow_append: AllowAppend = False,
+    dry_run: DryRun = False,
+) -> None:
     """Run all stages in order, from wherever they stand."""
+    from launch.references import invocation_of
     from launch.stages import STAGES, run_all
     from launch.summary import summary_lines
     from pipeline.storage import exclusive
 
-    invocation = _invocation(config, overrides)
+    invocation = invocation_of(config, _settings(overrides, allow_append))
     folder = invocation.config.folder
     if dry_run:
         _show_config(invocation)
@@ -257,6 +259,7 @@ def submit(
     dry_run: DryRun = False,
 ) -> None:
     """Run a stage as a job of a Ray cluster; follow its log, pass on its exit code."""
+    from launch.references import invocation_of
     from launch.stages import STAGES
     from launch.submission import Submission
     from launch.submission import submit as submit_job
@@ -265,7 +268,7 @@ def submit(
     if stage not in names:
         raise InputError(f"stage {stage!r}: there are {', '.join(names)}")
     # A mistake in it is said here, not by the cluster.
-    _invocation(config, overrides).config.require_folder_for_jobs()
+    invocation_of(config, overrides).config.require_folder_for_jobs()
     submission = Submission(stage, config, overrides or [], address, working_dir, env or [])
     if dry_run:
         print(f"would submit to {address}: {submission.entrypoint()}")
@@ -278,9 +281,10 @@ def submit(
 @_reports_errors
 def status(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Show how far each stage of a run is."""
+    from launch.references import run_folder_of
     from launch.summary import status_lines
 
-    folder = _run_folder(run, overrides)
+    folder = run_folder_of(run, overrides)
     print(f"would read {folder.root}" if dry_run else "\n".join(status_lines(folder)))
 
 
@@ -294,11 +298,12 @@ def inspect(
 ) -> None:
     """Print records of any shard readably; of a TOML, the resolved config."""
     from launch.inspection import inspect_lines
+    from launch.references import invocation_of
 
     if dry_run:
         print(f"would read {path}")
     elif path.endswith(".toml"):
-        _show_config(_invocation(path, overrides))
+        _show_config(invocation_of(path, overrides))
     else:
         for line in inspect_lines(path, records):
             print(line)
@@ -319,9 +324,10 @@ def render(
     dry_run: DryRun = False,
 ) -> None:
     """Write texts and pairs as plain text, for people and other trainers."""
+    from launch.references import run_folder_of
     from launch.rendering import render_run, rendered_folder
 
-    folder = _run_folder(run, overrides)
+    folder = run_folder_of(run, overrides)
     if dry_run:
         print(f"would read {rendered_folder(folder)} and write {output}")
         return
@@ -344,10 +350,11 @@ def report(
     dry_run: DryRun = False,
 ) -> None:
     """Write one HTML page about a run: what was dropped, pairs, diversity, losses, examples."""
+    from launch.references import run_folder_of
     from launch.report.page import write_report
 
-    folder = _run_folder(run, overrides)
-    other = _run_folder(baseline, None) if baseline else None
+    folder = run_folder_of(run, overrides)
+    other = run_folder_of(baseline, None) if baseline else None
     target = output or folder.page
     if dry_run:
         against = f" and {other.root}" if other else ""
@@ -362,8 +369,9 @@ def report(
 def audit(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Prove that no document was lost or used twice; exit code 0 only then."""
     from launch.audit import audit_run
+    from launch.references import run_folder_of
 
-    folder = _run_folder(run, overrides)
+    folder = run_folder_of(run, overrides)
     if dry_run:
         print(f"would read {folder.root}")
         return

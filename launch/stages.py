@@ -32,14 +32,20 @@ def _ingest(invocation: Invocation) -> Manifest:
     from pipeline.ingest.job import run_ingest
 
     config = invocation.config
-    return run_ingest(config.ingest, config.folder.documents)
+    return run_ingest(config.ingest, config.folder.documents, config.run.allow_append)
 
 
 def _synth(invocation: Invocation) -> Manifest:
     from synth.job import run_synth
 
     config, folder = invocation.config, invocation.config.folder
-    return run_synth(config.synth, folder.documents, folder.augmented, folder.worker_logs)
+    return run_synth(
+        config.synth,
+        folder.documents,
+        folder.augmented,
+        folder.worker_logs,
+        config.run.allow_append,
+    )
 
 
 def _filter(invocation: Invocation) -> Manifest:
@@ -52,6 +58,7 @@ def _filter(invocation: Invocation) -> Manifest:
         folder.documents,
         folder.augmented,
         folder.filtered,
+        config.run.allow_append,
     )
 
 
@@ -62,7 +69,9 @@ def _pack(invocation: Invocation) -> Manifest:
     config, folder = invocation.config, invocation.config.folder
     inputs = PackInputs(folder.documents, folder.filtered)
     render = ChainRenderer(config.pack.template_folder)
-    return run_pack(config.pack, inputs, folder.rows, render, folder.worker_logs)
+    return run_pack(
+        config.pack, inputs, folder.rows, render, folder.worker_logs, config.run.allow_append
+    )
 
 
 def _require_local(invocation: Invocation, stage: str) -> None:
@@ -132,9 +141,9 @@ def run_stage(stage: Stage, invocation: Invocation) -> Manifest:
         InputError: its input or leftovers cannot be used.
     """
     folder = stage.folder_of(invocation.config.folder)
-    was_complete = find_manifest(folder) is not None
+    before = find_manifest(folder)
     manifest = stage.run(invocation)
-    state = "complete already" if was_complete else "complete"
+    state = "complete already" if manifest == before else "complete"
     print(f"{stage.name:<7} {state}: {describe(manifest)}", flush=True)
     return manifest
 
@@ -142,8 +151,8 @@ def run_stage(stage: Stage, invocation: Invocation) -> Manifest:
 def run_all(invocation: Invocation) -> None:
     """Run all stages in order.
 
-    A stage whose input stage was made anew is removed and done again; a stage whose own settings
-    changed is refused, as only the user knows whether its work may go.
+    A stage whose input stage was made anew is removed and done again. One whose own settings
+    changed or whose input has only grown is refused: only the user knows whether its work may go.
 
     Raises:
         InputError: a stage's input or leftovers cannot be used, or training could not follow.
@@ -153,7 +162,7 @@ def run_all(invocation: Invocation) -> None:
         try:
             run_stage(stage, invocation)
         except StaleStageError as error:
-            if not all(field.startswith("inputs.") for field in error.fields):
+            if error.has_grown or not all(field.startswith("inputs.") for field in error.fields):
                 raise
             if stage.name == "ingest":  # its inputs are the user's files, not a stage of ours
                 raise

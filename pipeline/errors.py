@@ -12,10 +12,16 @@ class DamagedInputError(InputError):
 class StaleStageError(InputError):
     """A stage folder was written by another config, other inputs or another contract version."""
 
-    def __init__(self, message: str, fields: list[str]) -> None:
-        """Keep the names of the fields that differ, such as `config.seq_len`."""
+    def __init__(self, message: str, fields: list[str], has_grown: bool = False) -> None:
+        """Keep the names of the fields that differ, such as `config.seq_len`.
+
+        Args:
+            message: for people.
+            fields: names of what differs.
+            has_grown: nothing does but inputs to which parts were added.
+        """
         super().__init__(message)
-        self.fields = fields
+        self.fields, self.has_grown = fields, has_grown
 
 
 class JobFailedError(Exception):

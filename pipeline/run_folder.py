@@ -19,6 +19,8 @@ class RunConfig(StrictConfig):
     without training); a relative one starts at the working directory."""
     seed: int = Field(default=0, ge=0, lt=2**32)
     """Decides the mixture's order and the initial weights."""
+    allow_append: bool = False
+    """Go on where a stage's inputs have only grown: files, sources or shards were added."""
 
     @field_validator("dir")
     @classmethod

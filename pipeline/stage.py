@@ -7,16 +7,16 @@
       ...
       manifest.json           written last: the stage is complete
 
-A second start finds `stage.json`, compares it field by field, and continues after the committed
-parts. A file without a sidecar is work that was cut off: it is written again. Where several may
-write one part at once, each writes files of its own names; the first sidecar decides whose count.
+A second start finds `stage.json`, compares it field by field (`pipeline.opening`), and continues
+after the committed parts. A file without a sidecar is work that was cut off: it is written again.
+Where several may write one part at once, each writes files of its own names; the first sidecar
+decides whose count.
 """
 
 import hashlib
 import json
-import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,6 +31,7 @@ from pipeline.errors import InputError, StaleStageError
 ReadBytes = bytes
 
 STAGE_FILE, MANIFEST_FILE = "stage.json", "manifest.json"
+_BEFORE_FILE = "stage.before.json"  # while a folder grows: the identity of what was there
 _SIDECAR_SUFFIX = ".json"
 _REQUESTS_AT_ONCE = 32
 
@@ -114,29 +115,39 @@ class Manifest(StrictConfig):
     counts: dict[str, int]
 
     def input_key(self) -> str:
-        """What a later stage notes of this one; changes whenever this stage is made anew."""
+        """What a later stage notes of this one; changes when this stage is made anew or grows."""
         return f"{self.fingerprint}:{self.instance}"
 
     def require_input(self, name: str, current: "Manifest") -> None:
-        """Refuse this stage's work if its input has been made anew since.
+        """Refuse this stage's work if its input has been made anew, or has grown, since.
 
         Raises:
             StaleStageError: the input `name` is not the one this stage was made from.
         """
-        if self.inputs[name] != current.input_key():
-            raise StaleStageError(
-                f"{name}/ was made anew after the {self.stage} stage used it; "
-                f"run the {self.stage} stage again (`ipt run` does all that is needed)",
-                fields=[f"inputs.{name}"],
-            )
+        used, present = self.inputs[name], current.input_key()
+        if used == present:
+            return
+        has_grown = instance_of(used) == instance_of(present)
+        what, option = ("has grown", " with --allow-append") if has_grown else ("was made anew", "")
+        raise StaleStageError(
+            f"{name}/ {what} after the {self.stage} stage used it; run the {self.stage} stage "
+            f"again{option} (`ipt run{option}` does all that is needed)",
+            fields=[f"inputs.{name}"],
+            has_grown=has_grown,
+        )
+
+
+def instance_of(input_key: str) -> str:
+    """Which execution of a stage a `Manifest.input_key` names; growing does not change it."""
+    return input_key.rpartition(":")[2]
 
 
 class StageFolder:
-    """An open stage folder; made by `open_stage`."""
+    """An open stage folder; made by `pipeline.opening.open_stage`."""
 
-    def __init__(self, folder: str, identity: StageIdentity) -> None:
-        """Take over `folder`, whose `stage.json` holds `identity`."""
-        self.folder, self.identity = folder, identity
+    def __init__(self, folder: str, identity: StageIdentity, is_adopted: bool = True) -> None:
+        """Take over `folder`, whose `stage.json` holds `identity`, or will after `adopt`."""
+        self.folder, self.identity, self._is_adopted = folder, identity, is_adopted
 
     def committed(self) -> dict[str, PartCommit]:
         """Committed parts by name, in name order."""
@@ -144,12 +155,36 @@ class StageFolder:
 
     def finished(self) -> Manifest | None:
         """The manifest if this stage is complete already, else None."""
-        return find_manifest(self.folder)
+        return find_manifest(self.folder) if self._is_adopted else None
 
-    def save_identity(self) -> None:
-        """Make the folder that of this identity, also where an input has changed."""
+    def adopt(self) -> None:
+        """Make a folder whose inputs have grown that of the new identity: it is open again.
+
+        Killed in between, the folder is one of the old identity without manifest.
+        """
+        if self._is_adopted:
+            return
+        if not storage.exists(self.uri(_BEFORE_FILE)):
+            storage.write_atomic(self.uri(_BEFORE_FILE), storage.read_bytes(self.uri(STAGE_FILE)))
+        storage.remove_file(self.uri(MANIFEST_FILE))
         data = self.identity.model_dump_json(indent=1).encode()
         storage.write_atomic(self.uri(STAGE_FILE), data)
+        self._is_adopted = True
+
+    def before_growth(self) -> StageIdentity | None:
+        """What the folder was before it began to grow; None: it does not grow."""
+        uri = self.uri(_BEFORE_FILE)
+        return _parse(StageIdentity, uri) if storage.exists(uri) else None
+
+    def revert(self, commits: Collection[PartCommit]) -> None:
+        """Take back some commits, with their files, and be again what it was before it grew."""
+        for commit in commits:
+            storage.remove_file(self.uri(commit.part + _SIDECAR_SUFFIX))
+            for entry in commit.files:
+                storage.remove_file(self.uri(entry.name))
+        before = storage.read_bytes(self.uri(_BEFORE_FILE))
+        storage.write_atomic(self.uri(STAGE_FILE), before)
+        storage.remove_file(self.uri(_BEFORE_FILE))
 
     def commit(self, commit: PartCommit) -> None:
         """Commit a part whose files are all written."""
@@ -211,6 +246,7 @@ class StageFolder:
             counts=dict(counts),
         )
         self._remove_strays({entry.name for entry in manifest.parts})
+        storage.remove_file(self.uri(_BEFORE_FILE))
         data = manifest.model_dump_json(indent=1).encode()
         if storage.create(self.uri(MANIFEST_FILE), data):
             return manifest
@@ -222,85 +258,6 @@ class StageFolder:
             is_shard = _is_part_file(name) and not _is_sidecar(name)
             if storage.is_partial(name) or (is_shard and name not in committed_files):
                 storage.remove_file(self.uri(name))
-
-
-def open_stage(
-    folder: str,
-    stage: str,
-    config: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    may_change: Collection[str] = (),
-) -> StageFolder:
-    """Open a stage's folder for writing: a new one, or one with work of the same identity.
-
-    Args:
-        folder: path or URI of the stage's folder.
-        stage: the stage's name.
-        config: every setting that decides the output; JSON values.
-        inputs: name of each input and the key of its present state.
-        may_change: inputs that may be new ones, whose folder it is from `save_identity` on.
-
-    Raises:
-        StaleStageError: the folder holds work of another identity; names the fields that differ.
-    """
-    wanted = StageIdentity(
-        stage=stage,
-        # Through JSON, so that what is compared is what was stored (tuples become lists).
-        config=json.loads(json.dumps(config)),
-        inputs=dict(inputs),
-        instance=uuid.uuid4().hex[:12],
-    )
-    stage_file = storage.join(folder, STAGE_FILE)
-    found = find_identity(folder)
-    if found is None and _has_work(folder):
-        raise InputError(
-            f"{folder} holds parts but no {STAGE_FILE} that says whose they are, as after a "
-            f"removal that was cut off; remove {folder}"
-        )
-    data = wanted.model_dump_json(indent=1).encode()
-    if found is None:
-        if storage.create(stage_file, data):
-            return StageFolder(folder, wanted)
-        found = find_identity(folder)  # another run was a moment faster
-        assert found is not None
-    if found.fingerprint() == wanted.fingerprint():
-        return StageFolder(folder, found)
-    newer = {name: wanted.inputs[name] for name in may_change}
-    grown = found.model_copy(update={"inputs": found.inputs | newer})
-    if grown.fingerprint() == wanted.fingerprint() and find_manifest(folder) is None:
-        return StageFolder(folder, grown)
-    if _has_work(folder) or not storage.is_local(folder):
-        require_same(folder, found, wanted)
-    # A start that failed before its first part binds nobody; on an object store, where nothing
-    # keeps two runs apart, it may be another run whose engines are starting.
-    storage.write_atomic(stage_file, data)
-    return StageFolder(folder, wanted)
-
-
-def require_same(folder: str, found: StageIdentity, wanted: StageIdentity) -> None:
-    """Refuse a folder whose identity differs from the one wanted.
-
-    Raises:
-        StaleStageError: lists each differing field with both values.
-    """
-    ours, theirs = wanted.fields(), found.fields()
-    absent = "(absent)"
-    names = [
-        name
-        for name in sorted(ours.keys() | theirs.keys())
-        if ours.get(name, absent) != theirs.get(name, absent)
-    ]
-    if names:
-        raise StaleStageError(
-            f"{folder} was written with other settings or inputs and is not touched:\n  "
-            + "\n  ".join(
-                f"{name}: the folder has {theirs.get(name, absent)!r}, this run wants "
-                f"{ours.get(name, absent)!r}"
-                for name in names
-            )
-            + f"\nremove {folder}, undo the change, or choose another run.dir",
-            fields=names,
-        )
 
 
 def committed_names(folder: str) -> list[str]:
@@ -375,7 +332,7 @@ def _parse(kind: type[ConfigT], uri: str) -> ConfigT:
         ) from error
 
 
-def _has_work(folder: str) -> bool:
+def has_work(folder: str) -> bool:
     """Whether a folder holds a manifest, a committed part or a complete checkpoint."""
     names = storage.list_files(folder)
     return any(_is_sidecar(name) or _is_marker(name) or name == MANIFEST_FILE for name in names)

@@ -8,7 +8,8 @@ duplicates across the corpus, overlap with evaluation sets, a scorer model; and,
 their own, the checks of synthesis again, so that tightening one costs no new synthesis. A shot that
 loses all its pairs ends its chain and stays as a raw text.
 
-Parts are done in order, one at a time, as each depends on the survivors of those before it.
+Parts are done in order, one at a time, as each depends on the survivors of those before it; parts
+that are added later come after all of them.
 """
 
 from collections.abc import Sequence
@@ -18,13 +19,13 @@ from pipeline.contracts import Chain, Pair, Shot, decode_chain
 from pipeline.decontamination.building import load_eval_index
 from pipeline.decontamination.config import DecontaminationConfig
 from pipeline.decontamination.index import EvalIndex
+from pipeline.opening import Growth, open_stage
 from pipeline.progress import StageProgress
 from pipeline.shards import read_lines
 from pipeline.stage import (
     Manifest,
     PartCommit,
     StageFolder,
-    open_stage,
     read_commits,
     read_manifest,
 )
@@ -43,6 +44,7 @@ def run_filter(
     documents_folder: str,
     augmented_folder: str,
     folder: str,
+    allow_append: bool = False,
 ) -> Manifest:
     """Write the chains of `augmented_folder` with the pairs that survive.
 
@@ -52,6 +54,7 @@ def run_filter(
         documents_folder: folder of the complete ingest stage that synthesis started from.
         augmented_folder: folder of the complete synthesis stage.
         folder: folder for the filtered chains.
+        allow_append: whether parts may have been added to the inputs.
 
     Raises:
         InputError: an input stage is not complete, an evaluation set or the scorer cannot be had,
@@ -65,19 +68,21 @@ def run_filter(
         "augmented": augmented.input_key(),
         "evaluation_sets": index.fingerprint(),
     }
-    stage = open_stage(folder, "filter", config.model_dump(), keys)
+    stage = open_stage(folder, "filter", config.model_dump(), keys, Growth(allow_append))
     if done := stage.finished():
         return done
+    stage.adopt()
     wanted = read_commits(augmented_folder)
     job = _FilterJob(config, index, augmented_folder, stage)
     num_done, num_pairs = 0, 0
     with StageProgress(
         "filter", "documents", sum(commit.records_out for commit in wanted.values()), 0
     ) as progress:
+        # Those done first, wherever their names sort: what is new yields to what was there.
         committed = stage.committed()
-        for part, commit in wanted.items():
-            num_pairs += job.restore(part) if part in committed else job.write(commit)
-            num_done += commit.records_out
+        for part in sorted(wanted, key=lambda part: (part not in committed, part)):
+            num_pairs += job.restore(part) if part in committed else job.write(wanted[part])
+            num_done += wanted[part].records_out
             progress.update(num_done, pairs=num_pairs)
     return stage.close(expected_parts=wanted.keys())
 

@@ -19,8 +19,9 @@ from typing import Any
 from pipeline import storage
 from pipeline.cluster import explained_errors, ray_session
 from pipeline.errors import InputError, JobFailedError
+from pipeline.opening import Growth, open_stage
 from pipeline.pretrained import resolve_model
-from pipeline.stage import Manifest, StageFolder, committed_names, open_stage, read_manifest
+from pipeline.stage import Manifest, StageFolder, committed_names, read_manifest
 from synth import journal
 from synth.actors import ActorPool
 from synth.board import JobBoard, find_todo
@@ -34,7 +35,11 @@ from synth.worker import WorkerOrder
 
 
 def run_synth(
-    config: SynthConfig, documents_folder: str, folder: str, log_folder: str | None = None
+    config: SynthConfig,
+    documents_folder: str,
+    folder: str,
+    log_folder: str | None = None,
+    allow_append: bool = False,
 ) -> Manifest:
     """Write pairs about every document that ingest marked for conversion.
 
@@ -43,6 +48,7 @@ def run_synth(
         documents_folder: folder of a complete ingest stage.
         folder: folder for the chains.
         log_folder: local folder for a link to the workers' logs.
+        allow_append: whether parts may have been added to the documents.
 
     Raises:
         InputError: ingest is not complete, the model or its tokenizer cannot be had, or `folder`
@@ -51,11 +57,11 @@ def run_synth(
         StoppedError: SIGTERM or Ctrl-C asked for an end.
     """
     documents = read_manifest(documents_folder)
-    stage = open_stage(
-        folder, "synth", identity_fields(config), {"documents": documents.input_key()}
-    )
+    keys = {"documents": documents.input_key()}
+    stage = open_stage(folder, "synth", identity_fields(config), keys, Growth(allow_append))
     if done := stage.finished():
         return done
+    stage.adopt()
     num_parts, todo = find_todo(documents_folder, folder)
     if todo:
         # Before any worker starts: a wrong model or protocol is the user's to mend, at once.

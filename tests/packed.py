@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.loader.packed import TRAIN, PackedRows, open_rows, write_tables
+from pipeline.opening import open_stage
 from pipeline.packing.plan import build_rows, plan_rows
 from pipeline.rows import ROWS_SUFFIX, RowBlock, write_rows
-from pipeline.stage import PartCommit, open_stage
+from pipeline.stage import PartCommit
 
 
 def pack_documents(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.contracts import Document, Pair, Shot, document_id
+from pipeline.opening import open_stage
 from pipeline.run_folder import RunFolder
 from pipeline.shards import write_shard
-from pipeline.stage import FileEntry, PartCommit, StageFolder, open_stage
+from pipeline.stage import FileEntry, PartCommit, StageFolder
 from synth.chains import ChainedPart, DroppedPair, split_chains
 from synth.worker import write_chains
 

@@ -80,9 +80,6 @@ class TrainConfig(StrictConfig):
     log_every: int = Field(default=10, ge=1)
     """Steps between console lines; `metrics.jsonl` gets every step."""
 
-    allow_append: bool = False
-    """Go on although the rows were packed anew, with shards added behind those seen so far."""
-
     def content_fields(self) -> dict[str, Any]:
         """The settings that decide the weights, as opposed to speed and reporting."""
         runtime = {
@@ -92,7 +89,6 @@ class TrainConfig(StrictConfig):
             "checkpoint_every",
             "keep_checkpoints",
             "log_every",
-            "allow_append",
         }
         return self.model_dump(exclude=runtime)
 

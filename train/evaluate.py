@@ -11,10 +11,11 @@ from pipeline import storage
 from pipeline.loader.batch import IGNORE_LABEL, make_batch
 from pipeline.loader.packed import HELDOUT, open_rows
 from pipeline.loader.windows import SourceRows
+from pipeline.opening import open_stage
 from pipeline.progress import StageProgress
 from pipeline.rows import RowBlock
 from pipeline.run_folder import REPORT_FILE, RunFolder
-from pipeline.stage import FileEntry, Manifest, PartCommit, open_stage, read_manifest
+from pipeline.stage import FileEntry, Manifest, PartCommit, read_manifest
 from train.config import EvalConfig
 from train.model import token_losses
 

@@ -14,9 +14,10 @@ import torch
 
 from pipeline.errors import InputError
 from pipeline.mixture.config import MixtureConfig
+from pipeline.opening import open_stage
 from pipeline.pretrained import load_tokenizer
 from pipeline.run_folder import RunFolder
-from pipeline.stage import FileEntry, Manifest, PartCommit, open_stage, read_manifest
+from pipeline.stage import FileEntry, Manifest, PartCommit, read_manifest
 from train import checkpoint
 from train.config import ExportConfig, ModelConfig
 from train.metrics import read_metrics

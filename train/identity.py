@@ -1,17 +1,18 @@
 """What a training run is, apart from the process that carries it out; imports no torch."""
 
 from pipeline.mixture.config import MixtureConfig
+from pipeline.opening import Growth, inputs_have_grown, open_stage
 from pipeline.run_folder import RunConfig, RunFolder
-from pipeline.stage import Manifest, StageFolder, open_stage
+from pipeline.stage import Manifest, StageFolder, StageIdentity
 from train.config import TrainConfig
 
 
 def open_train_stage(
     train: TrainConfig, mixture: MixtureConfig, run: RunConfig, rows: Manifest
 ) -> StageFolder:
-    """Open the training folder of a run.
+    """Open the training folder of a run that is under way, or of a new one.
 
-    With `train.allow_append`, rows that were packed anew are taken for ones that have grown; the
+    With `run.allow_append`, rows that were packed anew are taken for ones that have grown, too; the
     loader, which knows what has been seen, refuses any others.
 
     Raises:
@@ -22,7 +23,14 @@ def open_train_stage(
         "mixture_patterns": mixture.pattern_order(),
         "seed": run.seed,
     }
-    may_change = ["rows"] if train.allow_append else []
-    return open_stage(
-        RunFolder(run.dir).train, "train", config, {"rows": rows.input_key()}, may_change
+    growth = Growth(
+        run.allow_append,
+        _only_rows_differ if run.allow_append else inputs_have_grown,
+        "shards may be added behind the rows it was trained on",
+        when_complete=False,
     )
+    return open_stage(RunFolder(run.dir).train, "train", config, {"rows": rows.input_key()}, growth)
+
+
+def _only_rows_differ(found: StageIdentity, wanted: StageIdentity) -> bool:
+    return found.model_copy(update={"inputs": wanted.inputs}).fields() == wanted.fields()

@@ -77,7 +77,7 @@ class Trainer:
         if newest is not None:
             self.batches.load_state_dict(newest.data)
         if self.rank == 0:
-            stage.save_identity()  # rows that have grown are the run's from here on
+            stage.adopt()  # rows that have grown are the run's from here on
         mixture, online = self.batches.mixture, sections.mixture.online
         self.sources = mixture.names
         self.online = make_online_rule(online, mixture.pieces[0].last) if online else None

@@ -54,5 +54,5 @@ def rows_of(sections: Sections) -> RunRows:
         sections.mixture,
         train.num_steps * train.rows_per_batch,
         sections.run.seed,
-        allow_append=train.allow_append,
+        allow_append=sections.run.allow_append,
     )

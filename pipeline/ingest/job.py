@@ -21,23 +21,30 @@ from pipeline.decontamination.index import EvalIndex
 from pipeline.errors import DamagedInputError, InputError
 from pipeline.ingest.config import IngestConfig, SourceConfig
 from pipeline.ingest.extraction import extract
+from pipeline.ingest.growth import ingest_growth, take_back
 from pipeline.ingest.readers import InputFile, RawRecord, list_inputs, read_records
 from pipeline.ingest.seen import SeenKeys
 from pipeline.ingest.splitting import split_text
+from pipeline.opening import open_stage
 from pipeline.progress import StageProgress
 from pipeline.shards import LineShardWriter, read_lines, write_shard
-from pipeline.stage import Manifest, PartCommit, StageFolder, open_stage
+from pipeline.stage import Manifest, PartCommit, StageFolder
 
 _EXCERPT_CHARS = 200
 
 
-def run_ingest(config: IngestConfig, folder: str) -> Manifest:
+def run_ingest(config: IngestConfig, folder: str, allow_append: bool = False) -> Manifest:
     """Turn every source into document parts below `folder`; continue where a killed run stopped.
+
+    Args:
+        config: the corpora.
+        folder: folder for the documents.
+        allow_append: whether files and sources may have been added to those of `folder`.
 
     Raises:
         InputError: a path that is not there, or no usable document at all.
-        DamagedInputError: a truncated or corrupt file. Nothing stays committed then, so that the
-            mended input starts afresh.
+        DamagedInputError: a truncated or corrupt file. Nothing of what this run reads stays
+            committed then, so that the mended input starts afresh.
         StaleStageError: `folder` was written from other inputs or settings.
     """
     inputs = {name: list_inputs(source) for name, source in config.sources.items()}
@@ -45,9 +52,10 @@ def run_ingest(config: IngestConfig, folder: str) -> Manifest:
     keys = _describe_inputs(inputs)
     if not eval_index.is_empty:
         keys["decontamination"] = eval_index.fingerprint()
-    stage = open_stage(folder, "ingest", config.model_dump(), keys)
+    stage = open_stage(folder, "ingest", config.model_dump(), keys, ingest_growth(allow_append))
     if done := stage.finished():
         return done
+    stage.adopt()
     for line in eval_index.describe().splitlines():
         print(f"ingest  {line}", flush=True)
     sources = [
@@ -60,7 +68,10 @@ def run_ingest(config: IngestConfig, folder: str) -> Manifest:
             source.run(num_documents)
     except DamagedInputError:
         # The mended file makes other inputs, for which these parts could not be used.
-        storage.remove_tree(folder)
+        if before := stage.before_growth():
+            take_back(stage, before)
+        else:
+            storage.remove_tree(folder)
         raise
     if not any(commit.records_out for commit in stage.committed().values()):
         reasons = _reasons(stage)

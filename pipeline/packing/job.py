@@ -29,6 +29,7 @@ from pipeline.contracts import (
 )
 from pipeline.errors import InputError
 from pipeline.loader.packed import HELDOUT, TRAIN, write_tables
+from pipeline.opening import Growth, open_stage
 from pipeline.packing.config import LossOn, PackConfig
 from pipeline.packing.plan import Piece, build_rows, plan_rows
 from pipeline.packing.tokens import Tokeniser
@@ -41,7 +42,6 @@ from pipeline.stage import (
     PartCommit,
     StageFolder,
     StageIdentity,
-    open_stage,
     read_commits,
     read_manifest,
 )
@@ -97,6 +97,7 @@ def run_pack(
     folder: str,
     render: Renderer,
     log_folder: str | None = None,
+    allow_append: bool = False,
 ) -> Manifest:
     """Tokenise and pack everything that ingest and synthesis left.
 
@@ -106,6 +107,7 @@ def run_pack(
         folder: folder for the rows.
         render: writes chains and documents as text.
         log_folder: local folder for a link to the workers' logs.
+        allow_append: whether parts may have been added to the inputs.
 
     Raises:
         InputError: an input stage is not complete, or `folder` belongs to another config.
@@ -119,9 +121,10 @@ def run_pack(
     }
     # A mapping's order counts here, and its fields do not show it.
     settings = config.model_dump() | {"loss_on_order": list(config.loss_on)}
-    stage = open_stage(folder, "pack", settings, keys)
+    stage = open_stage(folder, "pack", settings, keys, Growth(allow_append))
     if done := stage.finished():
         return done
+    stage.adopt()
     wanted = list(_list_parts(inputs))
     committed = stage.committed()
     todo = [part for part in wanted if part not in committed]

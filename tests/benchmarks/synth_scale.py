@@ -19,8 +19,9 @@ from pathlib import Path
 import psutil
 
 from pipeline.contracts import Document, document_id
+from pipeline.opening import open_stage
 from pipeline.shards import write_shard
-from pipeline.stage import PartCommit, open_stage
+from pipeline.stage import PartCommit
 from tests.benchmarks.bars import at_most, conclude, figure
 from tests.tokenizers import save_tokenizer
 
@@ -113,7 +114,8 @@ def resume_time(folder: Path) -> tuple[float, int]:
     code = f"""
 import resource, time
 started = time.monotonic()
-from pipeline.stage import read_manifest, open_stage
+from pipeline.opening import open_stage
+from pipeline.stage import read_manifest
 from synth.board import find_todo
 read_manifest({str(folder / "documents")!r})
 num_parts, todo = find_todo({str(folder / "documents")!r}, {str(folder / "augmented")!r})

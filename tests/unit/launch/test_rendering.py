@@ -12,9 +12,10 @@ import pytest
 from launch.rendering import render_run, rendered_folder
 from pipeline.contracts import Chain, Document, Pair, Shot
 from pipeline.errors import InputError, StaleStageError
+from pipeline.opening import open_stage
 from pipeline.run_folder import RunFolder
 from pipeline.shards import write_shard
-from pipeline.stage import PartCommit, open_stage, read_manifest
+from pipeline.stage import PartCommit, read_manifest
 from synth.templates import ChainRenderer, render_chain, render_document
 
 # `datasets` infers the types of JSON Lines from the first 10 MiB.

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.stage import PartCommit, open_stage
+from pipeline.opening import open_stage
+from pipeline.stage import PartCommit
 from synth import board as board_module
 from synth.board import FinishedPart, JobBoard, WorkerReport, find_todo
 

@@ -8,8 +8,9 @@ import pytest
 from pipeline.contracts import Chain, Pair, Shot, chain_id, decode_chain
 from pipeline.decontamination.config import DecontaminationConfig
 from pipeline.errors import StaleStageError
+from pipeline.opening import open_stage
 from pipeline.shards import read_lines, write_shard
-from pipeline.stage import Manifest, PartCommit, open_stage, read_manifest
+from pipeline.stage import Manifest, PartCommit, read_manifest
 from synth.config import FilterConfig
 from synth.filtering import run_filter
 
@@ -150,3 +151,18 @@ def test_a_resumed_run_ends_like_a_whole_one(run, tmp_path: Path) -> None:
 def test_the_round_trip_is_refused_here() -> None:
     with pytest.raises(ValueError, match="set it in"):
         FilterConfig.model_validate({"checks": {"round_trip": {"enabled": True}}})
+
+
+def test_what_is_added_yields_to_what_was_there(run, tmp_path: Path) -> None:
+    """A part whose name sorts before the others comes in later, with a pair that they have."""
+    run([[], [[shot("b", pair(1))]]])
+    before = (tmp_path / "filtered/s/part-00000001.jsonl.zst").read_bytes()
+    for path in (tmp_path / "filtered").rglob("*part-00000000*"):
+        path.unlink()
+    (tmp_path / "filtered/manifest.json").unlink()
+    with write_shard(str(tmp_path / "augmented"), "s/part-00000000.jsonl.zst") as shard:
+        shard.write(Chain(chain_id(["a"]), "s", (shot("a", pair(1), pair(2)),), {}))
+    manifest = run([])
+    assert manifest.counts["pairs"] == 2
+    assert manifest.counts["pairs_dropped.near_duplicate_in_corpus"] == 1
+    assert (tmp_path / "filtered/s/part-00000001.jsonl.zst").read_bytes() == before

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.contracts import Chain, Document, RenderedText
 from pipeline.errors import InputError, StaleStageError
+from pipeline.opening import open_stage
 from pipeline.packing.config import PackConfig
 from pipeline.packing.job import (
     PackInputs,
@@ -15,7 +16,7 @@ from pipeline.packing.job import (
     shuffled,
 )
 from pipeline.packing.plan import plan_rows
-from pipeline.stage import PartCommit, open_stage, read_manifest
+from pipeline.stage import PartCommit, read_manifest
 
 
 class Renderer:
