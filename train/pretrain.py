@@ -39,6 +39,7 @@ from train.config import TrainConfig, deepspeed_config, learning_rate
 from train.identity import open_train_stage
 from train.metrics import ConsoleLine, MetricsLog
 from train.model import build_model, token_losses
+from train.process_group import join_ranks
 from train.sections import Sections, load_sections, rows_of
 
 EXIT_BAD_INPUT = 2
@@ -322,15 +323,9 @@ def run(sections: Sections) -> int:
     Raises:
         InputError: the rows, the config or leftovers of another run cannot be used.
     """
-    import deepspeed
-
     die_with_parent()
     rows = read_manifest(sections.folder.rows)
-    deepspeed.init_distributed(
-        dist_backend="nccl" if torch.cuda.is_available() else "gloo", verbose=False
-    )
-    is_first = torch.distributed.get_rank() == 0
-    if not is_first:
+    if join_ranks() > 0:
         torch.distributed.barrier()  # rank 0 opens the folder first
         return _run_rank(sections, rows)
     with storage.exclusive(sections.folder.train, wait_s=_LOCK_WAIT_S):

@@ -40,11 +40,13 @@ def small_run(tmp_path: Path, tokenizer_folder: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A mark on every process that the test starts; none of them may be left at its end."""
+    """A mark on every process that the test starts; nothing of them may be left at its end."""
     mark = uuid.uuid4().hex
     monkeypatch.setenv(DRILL, mark)
+    buffers = set(Path("/dev/shm").glob("deepspeed_*"))
     yield mark
     assert wait_for(lambda: not marked_processes(mark)), marked_processes(mark)
+    assert set(Path("/dev/shm").glob("deepspeed_*")) <= buffers, "shared memory of the ranks"
 
 
 @pytest.fixture
