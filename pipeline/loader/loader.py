@@ -24,7 +24,7 @@ class Loader:
         mixture: Mixture,
         *,
         window_frames: int = 0,
-        num_threads: int = 1,
+        num_threads: int = 2,
         growths: Mapping[str, Sequence[Growth]] | None = None,
     ) -> None:
         """Mix the sources of `rows` by `mixture`.
@@ -34,7 +34,8 @@ class Loader:
             mixture: over sources of `rows`.
             window_frames: frames of a source whose rows are shuffled together; 0: see
                 `MixtureConfig.window_frames`.
-            num_threads: threads that read ahead; 0: none. Never decides what is read.
+            num_threads: threads that read ahead, and windows of a source read ahead; 0: none. Never
+                decides what is read.
             growths: sizes of each source over the run; None: the present one from the start.
         """
         self.mixture, self.seq_len = mixture, rows.seq_len

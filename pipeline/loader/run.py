@@ -74,7 +74,7 @@ class RunRows:
     seed: int = 0
     allow_append: bool = False
     """Whether sources may have grown since the state was taken."""
-    num_threads: int = 1
+    num_threads: int = 2
     """Threads that read ahead; never decides what is read."""
 
     def loader(self, state: LoaderState) -> tuple[Loader, LoaderState]:

@@ -1,11 +1,11 @@
 """Windows of rows in memory: frames read, checked, decoded and laid side by side.
 
 The rows of a window are served over many batches, so each frame is decoded once and a batch
-takes its rows with one indexing. The window that comes next is read in the background.
+takes its rows with one indexing. The windows that come next are read in the background, as many of
+each source as there are threads.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +16,6 @@ from pipeline.loader.frames import FrameReader
 from pipeline.loader.order import RowOrder, Window
 from pipeline.loader.table import Places, RowTable
 from pipeline.rows import RowBlock, join_layouts
-
-_KEPT_WINDOWS = 1
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,13 @@ class WindowCache:
 
     def __init__(self, sources: list[SourceRows], num_threads: int) -> None:
         """Read windows of `sources`, ahead of time with `num_threads` threads (0: on demand)."""
-        self._sources = sources
+        self._sources, self._num_ahead = sources, num_threads
         self._pool = ThreadPoolExecutor(num_threads, "ipt-read") if num_threads else None
-        self._windows: OrderedDict[tuple[int, Window], RowBlock | Future[RowBlock]] = OrderedDict()
+        self._windows: dict[tuple[int, Window], RowBlock | Future[RowBlock]] = {}
         self._lock = threading.Lock()
 
     def get(self, source: int, window: Window) -> RowBlock:
-        """A window's rows; begins to read the one after it."""
+        """A window's rows; begins to read those after it."""
         key = (source, window)
         with self._lock:
             found = self._windows.get(key)
@@ -88,13 +86,7 @@ class WindowCache:
             raise
         with self._lock:
             self._windows[key] = block
-            self._forget_old(source)
-            if self._pool is not None:
-                following = (source, self._sources[source].order.next_window(window))
-                if following not in self._windows:
-                    self._windows[following] = self._pool.submit(
-                        self._sources[source].read, following[1]
-                    )
+            self._keep(source, [window, *self._read_ahead(source, window)])
         return block
 
     def close(self) -> None:
@@ -102,7 +94,17 @@ class WindowCache:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _forget_old(self, source: int) -> None:
-        held = [key for key in self._windows if key[0] == source]
-        for key in held[:-_KEPT_WINDOWS]:
+    def _read_ahead(self, source: int, window: Window) -> Iterator[Window]:
+        """See to it that the windows after this one are being read; says which these are."""
+        rows = self._sources[source]
+        for _ in range(self._num_ahead):
+            assert self._pool is not None
+            window = rows.order.next_window(window)
+            if (source, window) not in self._windows:
+                self._windows[source, window] = self._pool.submit(rows.read, window)
+            yield window
+
+    def _keep(self, source: int, windows: list[Window]) -> None:
+        """Forget all other windows of a source."""
+        for key in [key for key in self._windows if key[0] == source and key[1] not in windows]:
             del self._windows[key]
