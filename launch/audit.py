@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from launch.stages import outdated_inputs
 from pipeline import storage
 from pipeline.contracts import decode_chain, decode_document
 from pipeline.ingest.seen import SeenKeys
@@ -59,6 +60,7 @@ def audit_run(folder: RunFolder) -> AuditResult:
             continue
         manifests[stage] = manifest
         _check_balance(stage, path, manifest, result)
+        result.problems += outdated_inputs(manifest, manifests)
     if "ingest" in manifests:
         _check_unique(folder.documents, result)
         _check_ingest(folder.documents, manifests["ingest"], result)
@@ -151,7 +153,11 @@ def _follow_part(
 
 
 def _shot_ids(folder: str, part: str) -> Iterator[str]:
-    for line in read_lines(storage.join(folder, read_commit(folder, part).shard)):
+    try:
+        commit = read_commit(folder, part)
+    except FileNotFoundError:  # lost, as the comparison will show
+        return
+    for line in read_lines(storage.join(folder, commit.shard)):
         for shot in decode_chain(line).shots:
             yield shot.doc_id
 

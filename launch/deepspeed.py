@@ -21,7 +21,7 @@ from train.config import TrainConfig
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
 _ERROR = "error: "
-_SHOWN = ("step ", "resumed ", "stopped ", _ERROR)
+_SHOWN = ("step ", "resumed ", "stopped ", "left out ", _ERROR)
 _TAIL_LINES = 15
 
 

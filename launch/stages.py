@@ -1,7 +1,7 @@
 """The stages in order, each as one call; `run_all` goes through them and redoes what is stale."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from launch.config import PipelineConfig
 from pipeline import storage
@@ -129,6 +129,35 @@ STAGES = (
 )
 
 
+_INPUTS = {
+    "synth": {"documents": "ingest"},
+    "filter": {"documents": "ingest", "augmented": "synth"},
+    "pack": {"documents": "ingest", "augmented": "filter"},
+    "train": {"rows": "pack"},
+    "export": {"train": "train"},
+    "eval": {"hf": "export"},
+}
+"""Inputs of each stage by name, and the stage that makes each."""
+
+
+def outdated_inputs(manifest: Manifest, made: Mapping[str, Manifest]) -> list[str]:
+    """What of a complete stage's inputs has changed since, a line each.
+
+    Args:
+        manifest: the stage's.
+        made: manifests of stages that are complete, by name.
+    """
+    problems = []
+    for name, made_by in _INPUTS.get(manifest.stage, {}).items():
+        try:
+            # Rows that have grown do not make a complete training outdated.
+            if made_by in made and name in manifest.inputs:
+                manifest.require_input(name, made[made_by], or_grown=manifest.stage == "train")
+        except StaleStageError as error:
+            problems.append(str(error))
+    return problems
+
+
 def stage_named(name: str) -> Stage:
     """The stage of that name."""
     return next(stage for stage in STAGES if stage.name == name)
@@ -155,13 +184,24 @@ def run_all(invocation: Invocation) -> None:
     changed or whose input has only grown is refused: only the user knows whether its work may go.
 
     Raises:
-        InputError: a stage's input or leftovers cannot be used, or training could not follow.
+        InputError: a stage's input or leftovers cannot be used, or training could not follow what
+            was added.
     """
     _require_local(invocation, "train")  # said now rather than after days of synthesis
+    train = invocation.config.folder.train
+    is_trained = find_manifest(train) is not None
+    if is_trained:
+        invocation = _without_growth(invocation)
     for stage in STAGES:
         try:
             run_stage(stage, invocation)
         except StaleStageError as error:
+            if error.has_grown and is_trained:
+                raise InputError(
+                    f"the corpus has grown, but the training in {train} is complete and would not "
+                    f"follow: copy documents/, augmented/, filtered/ and rows/ to another run.dir "
+                    f"and run that with --allow-append (or undo the change)"
+                ) from error
             if error.has_grown or not all(field.startswith("inputs.") for field in error.fields):
                 raise
             if stage.name == "ingest":  # its inputs are the user's files, not a stage of ours
@@ -169,6 +209,11 @@ def run_all(invocation: Invocation) -> None:
             print(f"{stage.name:<7} its input was made anew: doing it again", flush=True)
             storage.remove_tree(stage.folder_of(invocation.config.folder))
             run_stage(stage, invocation)
+
+
+def _without_growth(invocation: Invocation) -> Invocation:
+    run = invocation.config.run.model_copy(update={"allow_append": False})
+    return replace(invocation, config=invocation.config.model_copy(update={"run": run}))
 
 
 def describe(manifest: Manifest) -> str:

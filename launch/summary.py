@@ -5,7 +5,7 @@ from collections import Counter
 
 import orjson
 
-from launch.stages import STAGES, describe
+from launch.stages import STAGES, describe, outdated_inputs
 from pipeline import storage
 from pipeline.run_folder import RunFolder
 from pipeline.stage import (
@@ -23,11 +23,13 @@ from train.metrics import read_metrics
 def status_lines(folder: RunFolder) -> list[str]:
     """One line a stage: complete, in progress with its parts or steps, or not begun."""
     lines = []
+    made: dict[str, Manifest] = {}
     for stage in STAGES:
         path = stage.folder_of(folder)
         manifest = find_manifest(path)
         if manifest is not None:
-            state = f"complete: {describe(manifest)}"
+            made[stage.name] = manifest
+            state = "; ".join([f"complete: {describe(manifest)}", *outdated_inputs(manifest, made)])
         elif find_identity(path) is None:
             state = "not begun"
         else:

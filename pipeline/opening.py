@@ -96,6 +96,7 @@ def open_stage(
             return StageFolder(folder, wanted)
         found = find_identity(folder)  # another run was a moment faster
         assert found is not None
+    found = _settled(folder, found, wanted, growth)
     if found.fingerprint() == wanted.fingerprint():
         return StageFolder(folder, found)
     if has_work(folder) or not storage.is_local(folder):
@@ -106,6 +107,26 @@ def open_stage(
     return StageFolder(folder, wanted)
 
 
+def _settled(
+    folder: str, found: StageIdentity, wanted: StageIdentity, growth: Growth | None
+) -> StageIdentity:
+    """What a folder is, after a growth that was cut off and cannot go on has been taken back."""
+    stage = StageFolder(folder, found)
+    before = stage.before_growth()
+    if before is None:
+        return found
+    is_cut_off = found.fingerprint() == before.fingerprint()
+    goes_on = found.fingerprint() == wanted.fingerprint() or (
+        growth is not None and growth.has_grown(found, wanted)
+    )
+    is_undone = before.fingerprint() == wanted.fingerprint()
+    is_another = growth is not None and growth.is_allowed and growth.has_grown(before, wanted)
+    if is_cut_off or (not goes_on and (is_undone or is_another)):
+        stage.revert()
+        return before
+    return found
+
+
 def _open_grown(
     folder: str, found: StageIdentity, wanted: StageIdentity, growth: Growth | None
 ) -> StageFolder:
@@ -114,27 +135,29 @@ def _open_grown(
     Raises:
         StaleStageError: they have not, may not, or more than the inputs differs.
     """
+    has_grown = growth is not None and growth.has_grown(found, wanted)
     remedy = f"remove {folder}, undo the change, or choose another run.dir"
     if growth is None:
-        raise _stale(folder, found, wanted, remedy)
-    is_final = not growth.when_complete and find_manifest(folder) is not None
-    if is_final or not growth.has_grown(found, wanted):
-        if growth.is_allowed:
-            rule = "it is complete and does not go on" if is_final else growth.rule
-            remedy = f"--allow-append: {rule}; {remedy}"
-        raise _stale(folder, found, wanted, remedy)
-    if not growth.is_allowed:
+        pass
+    elif has_grown and not growth.when_complete and find_manifest(folder) is not None:
+        remedy = (
+            f"something was only added, but a complete stage of this kind does not go on: copy the "
+            f"folders before it to another run.dir and go on there, or remove {folder}"
+        )
+    elif has_grown and growth.is_allowed:
+        return StageFolder(folder, wanted.model_copy(update={"instance": found.instance}))
+    elif has_grown:
         remedy = (
             f"something was only added: --allow-append keeps what is written and goes on; "
             f"or {remedy}"
         )
-        raise _stale(folder, found, wanted, remedy)
-    grown = wanted.model_copy(update={"instance": found.instance})
-    return StageFolder(folder, grown, is_adopted=False)
+    elif growth.is_allowed:
+        remedy = f"--allow-append: {growth.rule}; {remedy}"
+    raise _stale(folder, found, wanted, remedy, has_grown)
 
 
 def _stale(
-    folder: str, found: StageIdentity, wanted: StageIdentity, remedy: str
+    folder: str, found: StageIdentity, wanted: StageIdentity, remedy: str, has_grown: bool
 ) -> StaleStageError:
     """The error that lists each differing field with both values."""
     ours, theirs = wanted.fields(), found.fields()
@@ -153,5 +176,5 @@ def _stale(
         + "\n  ".join(lines)
         + f"\n{remedy}",
         fields=names,
-        has_grown=inputs_have_grown(found, wanted),
+        has_grown=has_grown,
     )

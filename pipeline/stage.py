@@ -31,7 +31,7 @@ from pipeline.errors import InputError, StaleStageError
 ReadBytes = bytes
 
 STAGE_FILE, MANIFEST_FILE = "stage.json", "manifest.json"
-_BEFORE_FILE = "stage.before.json"  # while a folder grows: the identity of what was there
+_BEFORE_FILE = "manifest.before.json"  # while a folder grows: what it was when it was complete
 _SIDECAR_SUFFIX = ".json"
 _REQUESTS_AT_ONCE = 32
 
@@ -118,20 +118,36 @@ class Manifest(StrictConfig):
         """What a later stage notes of this one; changes when this stage is made anew or grows."""
         return f"{self.fingerprint}:{self.instance}"
 
-    def require_input(self, name: str, current: "Manifest") -> None:
+    def identity(self) -> StageIdentity:
+        """What decided the stage's output."""
+        return StageIdentity(
+            version=self.version,
+            stage=self.stage,
+            config=self.config,
+            inputs=self.inputs,
+            instance=self.instance,
+        )
+
+    def require_input(self, name: str, current: "Manifest", or_grown: bool = False) -> None:
         """Refuse this stage's work if its input has been made anew, or has grown, since.
+
+        Args:
+            name: name of the input.
+            current: the input as it is now.
+            or_grown: whether one that has grown will do.
 
         Raises:
             StaleStageError: the input `name` is not the one this stage was made from.
         """
         used, present = self.inputs[name], current.input_key()
-        if used == present:
-            return
         has_grown = instance_of(used) == instance_of(present)
-        what, option = ("has grown", " with --allow-append") if has_grown else ("was made anew", "")
+        if used == present or (has_grown and or_grown):
+            return
+        what, remedy = "was made anew", "`ipt run` does it again"
+        if has_grown:
+            what, remedy = "has grown", f"`ipt {self.stage} --allow-append` brings it up to date"
         raise StaleStageError(
-            f"{name}/ {what} after the {self.stage} stage used it; run the {self.stage} stage "
-            f"again{option} (`ipt run{option}` does all that is needed)",
+            f"{name}/ {what} after the {self.stage} stage used it; {remedy}",
             fields=[f"inputs.{name}"],
             has_grown=has_grown,
         )
@@ -145,9 +161,9 @@ def instance_of(input_key: str) -> str:
 class StageFolder:
     """An open stage folder; made by `pipeline.opening.open_stage`."""
 
-    def __init__(self, folder: str, identity: StageIdentity, is_adopted: bool = True) -> None:
+    def __init__(self, folder: str, identity: StageIdentity) -> None:
         """Take over `folder`, whose `stage.json` holds `identity`, or will after `adopt`."""
-        self.folder, self.identity, self._is_adopted = folder, identity, is_adopted
+        self.folder, self.identity = folder, identity
 
     def committed(self) -> dict[str, PartCommit]:
         """Committed parts by name, in name order."""
@@ -155,35 +171,43 @@ class StageFolder:
 
     def finished(self) -> Manifest | None:
         """The manifest if this stage is complete already, else None."""
-        return find_manifest(self.folder) if self._is_adopted else None
+        manifest = find_manifest(self.folder)
+        is_ours = manifest is not None and manifest.fingerprint == self.identity.fingerprint()
+        return manifest if is_ours else None
 
     def adopt(self) -> None:
-        """Make a folder whose inputs have grown that of the new identity: it is open again.
+        """Make a folder whose inputs have grown that of this identity: it is open again.
 
-        Killed in between, the folder is one of the old identity without manifest.
+        The manifest of a complete one stays beside it until it is complete again; see `revert`.
         """
-        if self._is_adopted:
+        if _same(find_identity(self.folder), self.identity):
             return
-        if not storage.exists(self.uri(_BEFORE_FILE)):
-            storage.write_atomic(self.uri(_BEFORE_FILE), storage.read_bytes(self.uri(STAGE_FILE)))
-        storage.remove_file(self.uri(MANIFEST_FILE))
-        data = self.identity.model_dump_json(indent=1).encode()
-        storage.write_atomic(self.uri(STAGE_FILE), data)
-        self._is_adopted = True
+        if (complete := find_manifest(self.folder)) is not None:
+            storage.write_atomic(self.uri(_BEFORE_FILE), _json(complete))
+            storage.remove_file(self.uri(MANIFEST_FILE))
+        storage.write_atomic(self.uri(STAGE_FILE), _json(self.identity))
 
     def before_growth(self) -> StageIdentity | None:
-        """What the folder was before it began to grow; None: it does not grow."""
+        """What the folder was when it was complete; None unless it grows from there."""
         uri = self.uri(_BEFORE_FILE)
-        return _parse(StageIdentity, uri) if storage.exists(uri) else None
+        if self.finished() is not None or not storage.exists(uri):
+            return None
+        return _parse(Manifest, uri).identity()
 
-    def revert(self, commits: Collection[PartCommit]) -> None:
-        """Take back some commits, with their files, and be again what it was before it grew."""
-        for commit in commits:
-            storage.remove_file(self.uri(commit.part + _SIDECAR_SUFFIX))
-            for entry in commit.files:
-                storage.remove_file(self.uri(entry.name))
-        before = storage.read_bytes(self.uri(_BEFORE_FILE))
-        storage.write_atomic(self.uri(STAGE_FILE), before)
+    def revert(self) -> None:
+        """Take back all that was committed since the folder began to grow: it is complete again.
+
+        Cut off, the folder is of the old identity and has no manifest, by which `open_stage` knows
+        that this is still to be done.
+        """
+        before = _parse(Manifest, self.uri(_BEFORE_FILE))
+        storage.write_atomic(self.uri(STAGE_FILE), _json(before.identity()))
+        kept = {entry.name for entry in before.parts}
+        for commit in self.committed().values():
+            if not {entry.name for entry in commit.files} <= kept:
+                storage.remove_file(self.uri(commit.part + _SIDECAR_SUFFIX))
+        self._remove_strays(kept)
+        storage.write_atomic(self.uri(MANIFEST_FILE), _json(before))
         storage.remove_file(self.uri(_BEFORE_FILE))
 
     def commit(self, commit: PartCommit) -> None:
@@ -217,8 +241,13 @@ class StageFolder:
         Of several runs that close a stage they shared, one writes the manifest; all return it.
 
         Raises:
-            InputError: a part of `expected_parts` is not committed.
+            InputError: a part of `expected_parts` is not committed, or the folder is another run's.
         """
+        if not _same(find_identity(self.folder), self.identity):
+            raise InputError(
+                f"{self.folder}: while this run was at work, another one took the folder over, for "
+                f"inputs that have grown; run again to join it"
+            )
         committed = self.committed()
         missing = sorted(set(expected_parts or ()) - committed.keys())
         if missing:
@@ -246,11 +275,13 @@ class StageFolder:
             counts=dict(counts),
         )
         self._remove_strays({entry.name for entry in manifest.parts})
+        if not storage.create(self.uri(MANIFEST_FILE), _json(manifest)):
+            if (first := self.finished()) is not None:
+                return first
+            # That of a run which had not seen what was added.
+            storage.write_atomic(self.uri(MANIFEST_FILE), _json(manifest))
         storage.remove_file(self.uri(_BEFORE_FILE))
-        data = manifest.model_dump_json(indent=1).encode()
-        if storage.create(self.uri(MANIFEST_FILE), data):
-            return manifest
-        return read_manifest(self.folder)
+        return manifest
 
     def _remove_strays(self, committed_files: Collection[str]) -> None:
         """Remove files that killed or beaten writers left: partial ones, and those of no part."""
@@ -338,10 +369,18 @@ def has_work(folder: str) -> bool:
     return any(_is_sidecar(name) or _is_marker(name) or name == MANIFEST_FILE for name in names)
 
 
+def _same(found: StageIdentity | None, identity: StageIdentity) -> bool:
+    return found is not None and found.fingerprint() == identity.fingerprint()
+
+
+def _json(record: StrictConfig) -> ReadBytes:
+    return record.model_dump_json(indent=1).encode()
+
+
 def _sidecar(commit: PartCommit) -> ReadBytes:
     dropped = sum(commit.dropped.values())
     assert commit.records_in == commit.records_out + dropped, commit
-    return commit.model_dump_json(indent=1).encode()
+    return _json(commit)
 
 
 def _is_part_file(name: str) -> bool:

@@ -32,7 +32,7 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
 
     exported, rows = read_manifest(folder.hf), read_manifest(folder.rows)
     trained = read_manifest(folder.train)
-    trained.require_input("rows", rows)
+    trained.require_input("rows", rows, or_grown=True)
     exported.require_input("train", trained)
     stage = open_stage(folder.eval, "eval", config.model_dump(), {"hf": exported.input_key()})
     use_mask = bool(trained.config["document_mask"])

@@ -40,7 +40,7 @@ def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolde
     if done := stage.finished():
         return done
     rows = read_manifest(folder.rows)
-    trained.require_input("rows", rows)
+    trained.require_input("rows", rows, or_grown=True)
     tokenizer_reference = str(rows.config["tokenizer"])
     model = build_model(model_config, tokenizer_reference, seed=0)
     model.load_state_dict(_read_weights(folder, trained))

@@ -77,8 +77,11 @@ class Trainer:
         newest = self._newest_checkpoint()
         if newest is not None:
             self.batches.load_state_dict(newest.data)
-        if self.rank == 0:
-            stage.adopt()  # rows that have grown are the run's from here on
+        if self.rank == 0 and (left_out := self.batches.newcomers):
+            _say(
+                f"left out {', '.join(left_out)}: these rows came after the run had begun; to "
+                f"train on them, train in another run.dir"
+            )
         mixture, online = self.batches.mixture, sections.mixture.online
         self.sources = mixture.names
         self.online = make_online_rule(online, mixture.pieces[0].last) if online else None
@@ -158,6 +161,8 @@ class Trainer:
         )
         keep = self.config.keep_checkpoints
         checkpoint.save(self.engine, self.folder.checkpoints, marker, keep)
+        if self.rank == 0:
+            self.stage.adopt()  # there is a state now that knows the rows that have grown
 
     def _newest_checkpoint(self) -> checkpoint.CheckpointMarker | None:
         """The checkpoint to go on from; removes what saves that were cut off left behind.
@@ -327,18 +332,19 @@ def run(sections: Sections) -> int:
     rows = read_manifest(sections.folder.rows)
     if join_ranks() > 0:
         torch.distributed.barrier()  # rank 0 opens the folder first
-        return _run_rank(sections, rows)
+        return _run_rank(sections, rows, open_stage_of(sections, rows))
     with storage.exclusive(sections.folder.train, wait_s=_LOCK_WAIT_S):
         stage = open_stage_of(sections, rows)
         torch.distributed.barrier()
-        code = _run_rank(sections, rows)
+        code = _run_rank(sections, rows, stage)
         if code == 0:
+            stage.adopt()
             _close(stage, sections)
         return code
 
 
-def _run_rank(sections: Sections, rows: Manifest) -> int:
-    code = Trainer(sections, rows, open_stage_of(sections, rows)).train()
+def _run_rank(sections: Sections, rows: Manifest, stage: StageFolder) -> int:
+    code = Trainer(sections, rows, stage).train()
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
     return code

@@ -21,7 +21,7 @@ from pipeline.decontamination.index import EvalIndex
 from pipeline.errors import DamagedInputError, InputError
 from pipeline.ingest.config import IngestConfig, SourceConfig
 from pipeline.ingest.extraction import extract
-from pipeline.ingest.growth import ingest_growth, take_back
+from pipeline.ingest.growth import ingest_growth
 from pipeline.ingest.readers import InputFile, RawRecord, list_inputs, read_records
 from pipeline.ingest.seen import SeenKeys
 from pipeline.ingest.splitting import split_text
@@ -43,8 +43,8 @@ def run_ingest(config: IngestConfig, folder: str, allow_append: bool = False) ->
 
     Raises:
         InputError: a path that is not there, or no usable document at all.
-        DamagedInputError: a truncated or corrupt file. Nothing of what this run reads stays
-            committed then, so that the mended input starts afresh.
+        DamagedInputError: a truncated or corrupt file. Nothing stays committed then but what was
+            complete before files were added, so that the mended input starts afresh.
         StaleStageError: `folder` was written from other inputs or settings.
     """
     inputs = {name: list_inputs(source) for name, source in config.sources.items()}
@@ -68,8 +68,8 @@ def run_ingest(config: IngestConfig, folder: str, allow_append: bool = False) ->
             source.run(num_documents)
     except DamagedInputError:
         # The mended file makes other inputs, for which these parts could not be used.
-        if before := stage.before_growth():
-            take_back(stage, before)
+        if stage.before_growth() is not None:
+            stage.revert()
         else:
             storage.remove_tree(folder)
         raise
@@ -83,9 +83,12 @@ def run_ingest(config: IngestConfig, folder: str, allow_append: bool = False) ->
 
 
 def _describe_inputs(inputs: dict[str, list[InputFile]]) -> dict[str, str]:
-    """Name and size of every input file: enough to notice a changed corpus without reading it."""
+    """Name, with that of its folder, and size of every input file.
+
+    Enough to notice a changed corpus without reading it, and the same wherever the corpus lies.
+    """
     return {
-        f"{name}/{number:05d}": f"{file.uri.rpartition('/')[2]} ({file.size} bytes)"
+        f"{name}/{number:05d}": f"{'/'.join(file.uri.split('/')[-2:])} ({file.size} bytes)"
         for name, files in inputs.items()
         for number, file in enumerate(files)
     }

@@ -104,6 +104,11 @@ class RunRows:
         )
         return loader, state.model_copy(update={"history": history})
 
+    def newcomers(self, state: LoaderState) -> list[str]:
+        """Sources that were not there when the run of a state began."""
+        known = state.history[0].sizes if state.history else self.rows.split_sizes()
+        return sorted(self.rows.split_sizes().keys() - known.keys())
+
     def _mixture(self, history: list[Snapshot], events: list[Event]) -> Mixture:
         """Each plan from its snapshot on, and the events in their places."""
         mixture: Mixture | None = None

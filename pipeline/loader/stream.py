@@ -71,6 +71,11 @@ class BatchStream:
         return self._rows
 
     @property
+    def newcomers(self) -> list[str]:
+        """Sources among the rows which came after the run had begun, and of which it takes none."""
+        return self._run.newcomers(self._state)
+
+    @property
     def events(self) -> tuple[Event, ...]:
         """Changes of the weights so far."""
         return self.mixture.events

@@ -79,7 +79,11 @@ class WindowCache:
         if isinstance(found, RowBlock):
             return found
         try:
-            block = found.result() if found is not None else self._sources[source].read(window)
+            # One that no thread has begun is read here: it may stand behind many for other sources.
+            if found is None or found.cancel():
+                block = self._sources[source].read(window)
+            else:
+                block = found.result()
         except BaseException:  # whatever it was may be over when it is asked for again
             with self._lock:
                 self._windows.pop(key, None)
@@ -107,4 +111,5 @@ class WindowCache:
     def _keep(self, source: int, windows: list[Window]) -> None:
         """Forget all other windows of a source."""
         for key in [key for key in self._windows if key[0] == source and key[1] not in windows]:
-            del self._windows[key]
+            if isinstance(dropped := self._windows.pop(key), Future):
+                dropped.cancel()

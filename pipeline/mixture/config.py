@@ -138,7 +138,8 @@ class MixtureConfig(BlendConfig):
     1024, or in short runs a 32nd of the shortest phase, but at least 16."""
     window_frames: int = Field(default=0, ge=0)
     """Frames of a source whose rows are shuffled together; 0: 256 shared among the sources, at
-    most 64 and at least 1 each. More mixes better and takes more memory."""
+    most 64 and at least 1 each. More mixes better and takes more memory: each rank holds three
+    times as many, two of them read ahead."""
 
     @model_validator(mode="after")
     def _phases_in_order(self) -> "MixtureConfig":

@@ -1,6 +1,7 @@
 """A corpus that grows while a run is under way: every stage goes on, nothing is done again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ def test_a_run_goes_on_with_more_of_its_corpus(
     run_ipt("ingest", *arguments, "--allow-append")
     refused = run_ipt("run", *arguments, check=False)
     assert refused.returncode == 2, "what synthesis had written was done again"
+    message = "documents/ has grown after the synth stage used it; `ipt synth --allow-append`"
+    assert message in run_ipt("status", str(run)).stdout
+    assert message in run_ipt("audit", str(run), check=False).stdout
     assert data_of(run).items() >= data.items()
 
     shown = run_ipt("run", *arguments, "--allow-append").stdout
@@ -56,3 +60,19 @@ def test_a_run_goes_on_with_more_of_its_corpus(
     assert read_manifest(str(run / "documents")).records_out == 80
     assert "lost=0 duplicated=0" in run_ipt("audit", str(run)).stdout
     assert run_ipt("run", *arguments).stdout.count("complete already") == 7
+
+    (tmp_path / "other.jsonl").write_text('{"id": 1000, "text": "One more text for the law."}\n')
+    config.write_text(
+        config.read_text().replace('more.jsonl"]', f'more.jsonl", "{tmp_path}/other.jsonl"]')
+    )
+    documents = read_manifest(str(run / "documents"))
+    refused = run_ipt("run", *arguments, "--allow-append", check=False)
+    assert refused.returncode == 2
+    assert "is complete and would not follow: copy documents/, augmented/" in refused.stderr
+    assert read_manifest(str(run / "documents")) == documents
+    moved = [f"run.dir={tmp_path / 'moved'}", *arguments[1:]]
+    for stage in DATA_STAGES:
+        shutil.copytree(run / stage, tmp_path / "moved" / stage)
+    shown = run_ipt("run", str(config), *moved, "--allow-append").stdout
+    assert "ingest  complete: 81 documents" in shown
+    assert "lost=0 duplicated=0" in run_ipt("audit", str(tmp_path / "moved")).stdout

@@ -97,6 +97,74 @@ def test_a_damaged_file_among_those_added_costs_nothing_that_was_there(corpus: C
     assert corpus.shards().items() > before.items()
 
 
+def cut_short(corpus: Corpus, name: str, *texts: str) -> bytes:
+    """Add a file whose end is missing; returns the whole of it."""
+    corpus.add(name, *texts)
+    whole = gzip.compress((corpus.files / name).read_bytes())
+    (corpus.files / name).write_bytes(whole[:-9])
+    return whole
+
+
+def interrupt(corpus: Corpus) -> None:
+    """Leave what a kill after the first committed part of the growth would leave."""
+    (corpus.run / "manifest.json").unlink()
+    for path in corpus.run.rglob("part-00000003*"):
+        path.unlink()
+
+
+def test_an_interrupted_growth_may_be_changed(corpus: Corpus) -> None:
+    before = corpus.shards()
+    manifest = (corpus.run / "manifest.json").read_bytes()
+    corpus.add("s2.jsonl", "four", "five", "six", "seven")
+    corpus.ingest()
+    (corpus.run / "manifest.before.json").write_bytes(manifest)
+    interrupt(corpus)
+    assert len(corpus.shards()) == 3
+    corpus.add("s2.jsonl", "eight")
+    assert corpus.ingest().records_out == 4
+    assert corpus.shards().items() > before.items()
+    assert len(corpus.shards()) == 3
+
+
+def test_damage_in_a_file_that_was_there_starts_afresh(tmp_path: Path) -> None:
+    """The first ingest is killed, files are added, and one of the first ones turns out damaged."""
+    corpus = Corpus(tmp_path)
+    corpus.add("s1.jsonl", "one", "two", "three", "four")
+    whole = cut_short(corpus, "s2.jsonl.gz", "five", "six")
+    with pytest.raises(DamagedInputError):
+        corpus.ingest()
+    assert not corpus.run.exists()
+    (corpus.files / "s2.jsonl.gz").write_bytes(whole)
+    corpus.ingest()
+    (corpus.run / "manifest.json").unlink()
+    for path in corpus.run.rglob("part-00000002*"):
+        path.unlink()
+    corpus.add("s3.jsonl", "seven")
+    damaged = bytearray(whole)
+    damaged[-5] ^= 1  # the checksum: found out only when all of it was read
+    (corpus.files / "s2.jsonl.gz").write_bytes(damaged)
+    with pytest.raises(DamagedInputError):
+        corpus.ingest()
+    assert not corpus.run.exists()
+
+
+def test_a_file_that_may_have_taken_the_place_of_another_is_refused(corpus: Corpus) -> None:
+    for folder in ("m", "a"):
+        (corpus.files / folder / "x").mkdir(parents=True)
+    corpus.add("m/x/part.jsonl", "seven")
+    config = {"inputs": [f"{corpus.files}/m*/*/*"]}
+    one = IngestConfig.model_validate({"sources": {"s": config}})
+    run_ingest(one, str(corpus.run.with_name("other")))
+    corpus.add("a/x/part.jsonl", "eight")
+    config["inputs"].append(f"{corpus.files}/a*/*/*")
+    two = IngestConfig.model_validate({"sources": {"s": config}})
+    with pytest.raises(StaleStageError, match="new files whose paths sort after"):
+        run_ingest(two, str(corpus.run.with_name("other")), True)
+    moved = IngestConfig.model_validate({"sources": {"s": {"inputs": [f"{corpus.files}/a*/*/*"]}}})
+    with pytest.raises(StaleStageError, match="by what `inputs` named before"):
+        run_ingest(moved, str(corpus.run.with_name("other")), True)
+
+
 def test_ingest_grows_before_it_is_complete(corpus: Corpus) -> None:
     whole = corpus.shards()
     (corpus.run / "manifest.json").unlink()

@@ -1,5 +1,8 @@
 """Opening a stage's folder: anew, to go on, after its inputs have grown."""
 
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,14 +54,17 @@ def chain_stage(folder: Path, documents: Manifest, growth: Growth | None = None)
     )
 
 
+def two_stages(folder: Path) -> Manifest:
+    """Two complete stages, the second made from the first; the manifest of the first."""
+    inputs = {"a/00000": "a (1 bytes)"}
+    documents = grow(open_stage(str(folder / "docs"), "ingest", {}, inputs), 0)
+    grow(chain_stage(folder, documents), 0, "x")
+    return documents
+
+
 @pytest.fixture
 def stages(tmp_path: Path) -> Manifest:
-    """Two complete stages, the second made from the first; the manifest of the first."""
-    documents = grow(
-        open_stage(str(tmp_path / "docs"), "ingest", {}, {"a/00000": "a (1 bytes)"}), 0
-    )
-    grow(chain_stage(tmp_path, documents), 0, "x")
-    return documents
+    return two_stages(tmp_path)
 
 
 def grown_documents(tmp_path: Path) -> Manifest:
@@ -75,9 +81,13 @@ def test_what_has_grown_goes_on_where_that_is_asked_for(stages: Manifest, tmp_pa
     with pytest.raises(StaleStageError, match="only added: --allow-append keeps") as caught:
         chain_stage(tmp_path, documents, Growth())
     assert caught.value.has_grown
-    with pytest.raises(StaleStageError, match="has grown after the synth stage used it") as old:
+    message = (
+        "documents/ has grown after the synth stage used it; `ipt synth --allow-append` brings"
+    )
+    with pytest.raises(StaleStageError, match=message) as old:
         before.require_input("documents", documents)
     assert old.value.has_grown
+    before.require_input("documents", documents, or_grown=True)
     stage = chain_stage(tmp_path, documents, Growth(True))
     assert stage.finished() is None
     after = grow(stage, 1, "y", "z")
@@ -110,8 +120,11 @@ def test_another_setting_is_refused_though_inputs_have_grown(
 
 def test_a_complete_stage_may_have_to_stay_as_it_is(stages: Manifest, tmp_path: Path) -> None:
     documents, final = grown_documents(tmp_path), Growth(True, when_complete=False)
-    with pytest.raises(StaleStageError, match=r"inputs\.documents"):
+    with pytest.raises(
+        StaleStageError, match="complete stage of this kind does not go on"
+    ) as caught:
         chain_stage(tmp_path, documents, final)
+    assert caught.value.has_grown
     (tmp_path / "aug/manifest.json").unlink()
     assert chain_stage(tmp_path, documents, final).finished() is None
 
@@ -122,18 +135,101 @@ def test_a_stage_that_was_not_adopted_is_as_it_was(stages: Manifest, tmp_path: P
     assert chain_stage(tmp_path, stages).finished() is not None
 
 
-def test_growth_is_taken_back(stages: Manifest, tmp_path: Path) -> None:
+def files_of(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_growth_that_is_undone_is_taken_back(stages: Manifest, tmp_path: Path) -> None:
     before = read_manifest(str(tmp_path / "aug"))
-    stage = chain_stage(tmp_path, grown_documents(tmp_path), Growth(True))
+    grown = grown_documents(tmp_path)
+    stage = chain_stage(tmp_path, grown, Growth(True))
     stage.adopt()
     write_part(stage, 1, "y")
     assert find_manifest(stage.folder) is None
-    stage = chain_stage(
-        tmp_path, read_manifest(str(tmp_path / "docs"))
-    )  # killed, and started again
-    found = stage.before_growth()
-    assert found is not None
-    assert found.fingerprint() == before.fingerprint
-    stage.revert([read_commits(stage.folder)["part-00001"]])
-    assert chain_stage(tmp_path, stages).close() == before
-    assert not list((tmp_path / "aug").glob("part-00001*"))
+    stage = chain_stage(tmp_path, grown)  # killed, and started again
+    assert stage.finished() is None
+    assert "part-00001" in stage.committed()
+    assert chain_stage(tmp_path, stages).finished() == before
+    assert files_of(tmp_path / "aug") == {
+        *("manifest.json", "stage.json", "part-00000.json", "part-00000.jsonl.zst")
+    }
+
+
+class CutOffError(Exception):
+    """Instead of SIGKILL."""
+
+
+@contextlib.contextmanager
+def cut_off_at(number: int) -> Iterator[None]:
+    """Let the write or removal of that number, and all after it, fail."""
+    left = [number]
+
+    def guarded(call: Callable[..., object]) -> Callable[..., object]:
+        def guard(*args: object) -> object:
+            left[0] -= 1
+            if left[0] < 0:
+                raise CutOffError
+            return call(*args)
+
+        return guard
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("write_atomic", "create", "remove_file"):
+            patch.setattr(storage, name, guarded(getattr(storage, name)))
+        yield
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_growth_cut_off_anywhere_goes_on_or_is_taken_back(tmp_path: Path, is_undone: bool) -> None:
+    for number in itertools.count():
+        folder = tmp_path / str(number)
+        documents = two_stages(folder)
+        before, grown = read_manifest(str(folder / "aug")), grown_documents(folder)
+        is_cut_off = False
+        try:
+            with cut_off_at(number):
+                stage = chain_stage(folder, grown, Growth(True))
+                stage.adopt()
+                write_part(stage, 1, "y", "z")
+                if is_undone:
+                    chain_stage(folder, documents)
+                else:
+                    stage.close()
+        except CutOffError:
+            is_cut_off = True
+        if is_undone:
+            assert chain_stage(folder, documents).finished() == before
+            assert list(read_commits(str(folder / "aug"))) == ["part-00000"]
+        else:
+            stage = chain_stage(folder, grown, Growth(True))
+            after = stage.finished() or grow(stage, 1, "y", "z")
+            assert (after.records_out, after.instance) == (3, before.instance)
+        if not is_cut_off:
+            break
+    assert number > 5
+
+
+def test_a_run_that_did_not_see_the_growth_does_not_close_the_folder(
+    stages: Manifest, tmp_path: Path
+) -> None:
+    """Two drivers on an object store, where nothing keeps the second one out."""
+    (tmp_path / "aug/manifest.json").unlink()
+    late = chain_stage(tmp_path, stages)
+    grown = grown_documents(tmp_path)
+    stage = chain_stage(tmp_path, grown, Growth(True))
+    stage.adopt()
+    with pytest.raises(InputError, match="another one took the folder over"):
+        late.close()
+    old = before_of(stages, tmp_path)
+    storage.write_atomic(str(tmp_path / "aug/manifest.json"), old)  # it was a moment faster
+    assert stage.finished() is None
+    after = grow(stage, 1, "y", "z")
+    assert read_manifest(str(tmp_path / "aug")) == after
+    after.require_input("documents", grown)
+
+
+def before_of(documents: Manifest, tmp_path: Path) -> bytes:
+    """A manifest of the chains as they were made from `documents`."""
+    folder = tmp_path / "elsewhere"
+    manifest = grow(chain_stage(folder, documents), 0, "x")
+    return manifest.model_dump_json().encode()

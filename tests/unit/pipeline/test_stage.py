@@ -82,7 +82,9 @@ def test_work_on_an_input_made_anew_is_refused(tmp_path: Path) -> None:
     manifest.require_input("documents", first)
     storage.remove_tree(str(tmp_path / "docs"))
     anew = open_stage(str(tmp_path / "docs"), "ingest", {}, {}).close()
-    with pytest.raises(StaleStageError, match="run the synth stage again"):
+    with pytest.raises(
+        StaleStageError, match=r"made anew after the synth .*`ipt run` does it again"
+    ):
         manifest.require_input("documents", anew)
 
 

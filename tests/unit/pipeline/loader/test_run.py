@@ -128,6 +128,7 @@ def test_a_source_that_the_run_does_not_know_changes_nothing(tmp_path: Path) -> 
         stream = stream_of(large, BY_SIZE, allow_append)
         stream.load_state_dict(state)
         assert stream.mixture.names == ("a",)
+        assert stream.newcomers == ["b"]
         served += serve(stream, 2)
     assert served == expected[: len(served)]
 
