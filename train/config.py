@@ -1,12 +1,13 @@
-"""Settings of the training stage, and the DeepSpeed dict made from them."""
+"""Settings of training, export and evaluation."""
 
-import math
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.config import StrictConfig
 from pipeline.loader.share import rows_per_rank
+
+Attention = Literal["auto", "varlen", "flex", "sdpa", "eager"]
 
 
 class ModelConfig(StrictConfig):
@@ -17,8 +18,10 @@ class ModelConfig(StrictConfig):
     shape: dict[str, Any] = Field(default_factory=dict)
     """From scratch: `model_type` and the fields of that Hugging Face config. The vocabulary size
     and special tokens come from the tokenizer of the packed rows."""
-    attention: Literal["sdpa", "eager"] = "sdpa"
-    """Attention implementation."""
+    attention: Attention = "auto"
+    """Attention backend: `varlen` (each document by itself: FlashAttention on a GPU in bf16, SDPA
+    else), `flex` (FlexAttention with a block mask), `sdpa` or `eager` with a dense mask; `auto`:
+    `flex` on a GPU in fp32, where FlashAttention has no kernel, else `varlen`."""
     trust_remote_code: bool = False
     """Run code that ships with the model."""
 
@@ -38,16 +41,75 @@ class OptimizerConfig(StrictConfig):
     """Learning rate after warm-up."""
     final_lr_ratio: float = Field(default=0.1, ge=0, le=1)
     """Last learning rate over the peak."""
+    schedule: Literal["cosine", "linear", "wsd"] = "cosine"
+    """Decay after warm-up: over the whole run by a cosine or a line, or `wsd` (warm-up, stable,
+    decay): constant, then a line over the last `decay_fraction`."""
+    decay_fraction: float = Field(default=0.2, gt=0, le=1)
+    """Share of the run that `wsd` decays over."""
     warmup_steps: int = Field(default=100, ge=0)
-    """Steps of linear warm-up; cosine decay follows."""
+    """Steps of linear warm-up."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
     """Decay of the first moment."""
     beta2: float = Field(default=0.95, ge=0, lt=1)
     """Decay of the second moment."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Added to the root of the second moment."""
     weight_decay: float = Field(default=0.1, ge=0)
     """On matrices; norms and biases have none."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to this norm."""
+
+
+class LossConfig(StrictConfig):
+    """The loss and how it is computed."""
+
+    chunk_tokens: int = Field(default=0, ge=0)
+    """Tokens whose logits are held at once; 0: as many as fill some 128 MiB."""
+    z_loss: float = Field(default=0.0, ge=0)
+    """Weight of the squared log-partition of each token (PaLM: 1e-4), which keeps logits small."""
+    uncertainty_weighting: bool = False
+    """Learn a weight for each source's loss (Kendall et al., 2018): exp(-s) * loss + s / 2."""
+    uncertainty_lr: float = Field(default=1e-2, gt=0)
+    """Learning rate of these weights."""
+
+
+class AnomalyConfig(StrictConfig):
+    """What happens at a loss that is not finite, or leaps."""
+
+    policy: Literal["skip", "rollback", "stop"] = "skip"
+    """`skip`: this step changes no weight; `rollback`: back to the last checkpoint, and the batches
+    since then are passed over; `stop`: save nothing and end with an error."""
+    spike_ratio: float = Field(default=0.0, ge=0)
+    """A loss this many times the median of the last `window` is a spike; 0: only one that is not
+    finite counts."""
+    window: int = Field(default=64, ge=4)
+    """Steps whose losses say what is usual; before that many, no loss is a spike."""
+    max_in_a_row: int = Field(default=10, ge=1)
+    """The run ends with an error after this many anomalies one after the other."""
+
+
+class HeldoutConfig(StrictConfig):
+    """Held-out loss while training."""
+
+    every: int = Field(default=0, ge=0)
+    """Steps between evaluations; 0: none."""
+    max_rows: int = Field(default=64, ge=1)
+    """Held-out rows of each source."""
+    sample_tokens: int = Field(default=0, ge=0)
+    """Tokens of a completion that is logged with it; 0: none. Not with ZeRO stage 3."""
+    prompt: str = "The"
+    """Beginning of that completion."""
+
+
+class LoggingConfig(StrictConfig):
+    """Where metrics go, beside the console and `metrics.jsonl`."""
+
+    tensorboard: bool = False
+    """Write TensorBoard events to `train/tensorboard/` (needs the package tensorboard)."""
+    wandb_project: str = ""
+    """Project at Weights & Biases (needs the package wandb, and its key in the environment)."""
+    profile_steps: tuple[int, int] | None = None
+    """First and last step of a profiler trace, written to `train/profile/`."""
 
 
 class TrainConfig(StrictConfig):
@@ -57,6 +119,14 @@ class TrainConfig(StrictConfig):
     """What is trained."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How."""
+    loss: LossConfig = LossConfig()
+    """What is minimised."""
+    anomaly: AnomalyConfig = AnomalyConfig()
+    """What happens at a loss that is not finite, or leaps."""
+    heldout: HeldoutConfig = HeldoutConfig()
+    """Held-out loss while training."""
+    logging: LoggingConfig = LoggingConfig()
+    """Where metrics go."""
     num_steps: int = Field(ge=1)
     """Optimizer steps."""
     rows_per_batch: int = Field(ge=1)
@@ -67,30 +137,68 @@ class TrainConfig(StrictConfig):
     """Processes on this machine that `ipt train` starts, one an accelerator."""
     zero_stage: Literal[0, 1, 2, 3] = 2
     """ZeRO stage: what is sharded over ranks (optimizer, gradients, weights)."""
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """Keep in the host's memory: the optimizer's state; with stage 3 also the weights (`all`)."""
     precision: Literal["bf16", "fp32"] = "bf16"
     """Compute type; master weights are fp32 either way."""
     document_mask: bool = True
     """Attend within documents only, positions restart; off: over the whole row."""
     activation_checkpointing: bool = False
     """Recompute activations in the backward pass to save memory."""
+    compile: bool = False
+    """Compile the model with torch.compile: minutes at the start, faster steps on a GPU."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints; the last step always makes one."""
     keep_checkpoints: int = Field(default=2, ge=1)
-    """Complete checkpoints kept."""
+    """Newest complete checkpoints kept."""
+    keep_every: int = Field(default=0, ge=0)
+    """Checkpoints at multiples of this many steps are kept for good; 0: none."""
+    async_checkpoints: bool = True
+    """Write checkpoints while training goes on, from a copy in memory."""
     log_every: int = Field(default=10, ge=1)
     """Steps between console lines; `metrics.jsonl` gets every step."""
+    watchdog_s: float = Field(default=1800.0, gt=0)
+    """A step that takes longer ends the run with the rank and place that hang."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "TrainConfig":
+        if self.offload == "all" and self.zero_stage != 3:
+            raise ValueError(f"offload = 'all' needs zero_stage = 3, not {self.zero_stage}")
+        if self.offload == "optimizer" and self.zero_stage == 0:
+            raise ValueError("offload = 'optimizer' needs zero_stage = 1, 2 or 3, not 0")
+        if self.heldout.sample_tokens and self.zero_stage == 3:
+            raise ValueError(
+                "heldout.sample_tokens needs whole weights on a rank: zero_stage 0, 1 or 2, not 3"
+            )
+        if self.anomaly.policy == "rollback" and self.num_steps <= self.checkpoint_every:
+            raise ValueError(
+                f"anomaly.policy = 'rollback' needs checkpoints to go back to: checkpoint_every "
+                f"({self.checkpoint_every}) must be below num_steps ({self.num_steps})"
+            )
+        return self
 
     def content_fields(self) -> dict[str, Any]:
-        """The settings that decide the weights, as opposed to speed and reporting."""
+        """The settings that decide the weights, as opposed to placement, speed and reporting."""
         runtime = {
             "num_ranks",
             "micro_rows",
+            "zero_stage",
+            "offload",
             "activation_checkpointing",
+            "compile",
             "checkpoint_every",
             "keep_checkpoints",
+            "keep_every",
+            "async_checkpoints",
             "log_every",
+            "watchdog_s",
+            "heldout",
+            "logging",
         }
-        return self.model_dump(exclude=runtime)
+        content = self.model_dump(exclude=runtime)
+        del content["model"]["attention"]
+        del content["loss"]["chunk_tokens"]
+        return content
 
     def accumulation_steps(self, num_ranks: int) -> int:
         """Micro-batches of a step on each rank.
@@ -101,36 +209,6 @@ class TrainConfig(StrictConfig):
         return rows_per_rank(self.rows_per_batch, num_ranks, self.micro_rows) // self.micro_rows
 
 
-def learning_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
-    """Learning rate of a step (from 0): linear warm-up, then cosine decay to the final ratio."""
-    if step < config.warmup_steps:
-        return config.peak_lr * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, num_steps - config.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.peak_lr * (config.final_lr_ratio + (1 - config.final_lr_ratio) * cosine)
-
-
-def deepspeed_config(config: TrainConfig, num_ranks: int) -> dict[str, Any]:
-    """The dict that `deepspeed.initialize` takes; never written by hand."""
-    accumulation = config.accumulation_steps(num_ranks)
-    return {
-        "train_batch_size": config.micro_rows * accumulation * num_ranks,
-        "train_micro_batch_size_per_gpu": config.micro_rows,
-        "gradient_accumulation_steps": accumulation,
-        "gradient_clipping": config.optimizer.clip_norm,
-        "bf16": {"enabled": config.precision == "bf16"},
-        "data_types": {"grad_accum_dtype": "fp32"},
-        "communication_data_type": "fp32",
-        "zero_optimization": {
-            "stage": config.zero_stage,
-            "overlap_comm": False,
-            "contiguous_gradients": True,
-        },
-        "zero_allow_untested_optimizer": True,
-        "steps_per_print": 2**31 - 1,
-    }
-
-
 class ExportConfig(StrictConfig):
     """The Hugging Face folder."""
 
@@ -138,6 +216,8 @@ class ExportConfig(StrictConfig):
     """Type of the weights on disk."""
     license: str = ""
     """Licence named in the model card; empty: none is named."""
+    max_shard_gib: float = Field(default=5.0, gt=0)
+    """Size of a file of weights."""
 
 
 class EvalConfig(StrictConfig):

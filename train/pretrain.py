@@ -35,11 +35,13 @@ from pipeline.mixture.online import make_online_rule
 from pipeline.process import EXIT_STOPPED, WatchedProcess, die_with_parent
 from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_manifest
 from train import checkpoint
-from train.config import TrainConfig, deepspeed_config, learning_rate
+from train.config import TrainConfig
+from train.deepspeed_config import deepspeed_config
 from train.identity import open_train_stage
 from train.metrics import ConsoleLine, MetricsLog
 from train.model import build_model, token_losses
 from train.process_group import join_ranks
+from train.schedule import learning_rate
 from train.sections import Sections, load_sections, rows_of
 
 EXIT_BAD_INPUT = 2
