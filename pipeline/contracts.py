@@ -103,6 +103,8 @@ class Span:
     start: int
     end: int
     role: SpanRole
+    kind: str = ""
+    """Of the pair it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,40 @@
-"""The model, its attention mask over packed rows, and the loss per token.
+"""The model: made from a config or from weights, and its loss on packed rows.
 
-B: rows of a micro-batch, T: seq_len, V: vocabulary.
+B: rows of a micro-batch, T: seq_len, N: B * T, D: hidden size.
 """
 
+import inspect
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch.nn import functional
 
 from pipeline.errors import InputError
-from pipeline.loader.batch import IGNORE_LABEL
+from pipeline.loader.batch import IGNORE_LABEL, Batch
 from pipeline.pretrained import load_tokenizer, resolve_model
-from train.config import ModelConfig
+from train.attention import Documents, attention_inputs, choose_backend, implementation_of
+from train.config import LossConfig, ModelConfig
+from train.loss import linear_cross_entropy
+
+_FEW_LABELS = 0.9
 
 
-def build_model(config: ModelConfig, tokenizer_reference: str, seed: int) -> Any:
+def build_model(
+    config: ModelConfig,
+    tokenizer_reference: str,
+    seed: int,
+    device: torch.device | None = None,
+    compute_dtype: torch.dtype = torch.float32,
+) -> Any:
     """A Hugging Face causal LM in fp32, from weights or from scratch.
 
     Args:
-        config: origin and shape.
+        config: origin, shape and attention.
         tokenizer_reference: model reference of the tokenizer the rows were made with.
         seed: of the initial weights, from scratch.
+        device: where it will compute, which decides on the attention; None: on the CPU.
+        compute_dtype: what it will compute in, too.
 
     Raises:
         InputError: the shape has unknown fields, the weights cannot be had, or their vocabulary is
@@ -30,8 +44,9 @@ def build_model(config: ModelConfig, tokenizer_reference: str, seed: int) -> Any
 
     torch.manual_seed(seed)
     tokenizer = load_tokenizer(tokenizer_reference, trust_remote_code=config.trust_remote_code)
+    backend = choose_backend(config.attention, device or torch.device("cpu"), compute_dtype)
     options = {
-        "attn_implementation": config.attention,
+        "attn_implementation": implementation_of(backend),
         "trust_remote_code": config.trust_remote_code,
     }
     if config.init_from:
@@ -75,47 +90,177 @@ def _refuse_unknown_fields(shape: dict[str, Any], model_config: Any) -> None:
         )
 
 
-def document_mask(segment_ids_BT: torch.Tensor) -> torch.Tensor:
-    """(B, 1, T, T) bool: True where a token may look, at its own document up to itself."""
-    same = segment_ids_BT[:, None, :, None] == segment_ids_BT[:, None, None, :]
-    length = segment_ids_BT.shape[1]
-    return same & torch.ones(length, length, dtype=torch.bool, device=same.device).tril()
+@dataclass(frozen=True)
+class ModelInputs:
+    """A micro-batch on the device that computes it."""
+
+    input_ids_BT: torch.Tensor
+    """int64."""
+    positions_BT: torch.Tensor
+    """int64, within the document."""
+    documents: Documents
+    """What attention keeps to."""
+    labels_N: torch.Tensor
+    """int64 next tokens; of the places of `kept_K` only, if that is given."""
+    scales_N: torch.Tensor
+    """fp32, what each of these tokens' loss is multiplied by."""
+    kept_K: torch.Tensor | None
+    """int64 places that have labels, where these are few: head and loss leave out the others."""
+
+    @classmethod
+    def of(
+        cls,
+        batch: Batch,
+        device: torch.device,
+        row_scales: np.ndarray | None = None,
+        has_document_mask: bool = True,
+    ) -> "ModelInputs":
+        """Move a batch to `device`.
+
+        Args:
+            batch: the rows.
+            device: of the model.
+            row_scales: (B,) what the losses of each row's tokens are multiplied by; None: 1.
+            has_document_mask: False: attend over whole rows, with positions to match.
+        """
+        num_rows, seq_len = batch.input_ids.shape
+        positions = batch.positions
+        if has_document_mask:
+            documents = Documents.of_positions(positions, device)
+        else:
+            documents = Documents.of_whole_rows(num_rows, seq_len, device)
+            positions = np.broadcast_to(np.arange(seq_len), positions.shape)
+        labels = batch.labels.reshape(-1)
+        scales = np.repeat(np.ones(num_rows) if row_scales is None else row_scales, seq_len)
+        kept = np.flatnonzero(labels != IGNORE_LABEL)
+        are_few = len(kept) < _FEW_LABELS * len(labels)
+        if are_few:
+            labels, scales = labels[kept], scales[kept]
+
+        def move(array: np.ndarray, dtype: type) -> torch.Tensor:
+            return torch.from_numpy(array.astype(dtype)).to(device, non_blocking=True)
+
+        return cls(
+            input_ids_BT=move(batch.input_ids, np.int64),
+            positions_BT=move(positions, np.int64),
+            documents=documents,
+            labels_N=move(labels, np.int64),
+            scales_N=move(scales, np.float32),
+            kept_K=move(kept, np.int64) if are_few else None,
+        )
 
 
-def token_losses(
-    model: Any,
-    input_ids_BT: torch.Tensor,
-    labels_BT: torch.Tensor,
-    positions_BT: torch.Tensor,
-    segment_ids_BT: torch.Tensor | None,
-) -> torch.Tensor:
-    """Next-token loss of each position, (B, T) fp32, 0 where there is no label.
+class PackedCausalLM(torch.nn.Module):
+    """A causal LM that takes packed rows and gives their loss, its logits never held whole."""
 
-    Args:
-        model: a causal LM, or a DeepSpeed engine around one.
-        input_ids_BT: token ids, of any integer type, like all that follows.
-        labels_BT: the token to predict at each position, already shifted.
-        positions_BT: position within the document.
-        segment_ids_BT: document of each token; None attends over the whole row.
-    """
-    if segment_ids_BT is None:
-        inputs: dict[str, torch.Tensor] = {}
-    else:
-        mask = document_mask(segment_ids_BT)
-        if _is_eager(model):  # adds its mask to the scores instead of selecting by it
-            lowest = torch.finfo(torch.float32).min
-            mask = torch.where(mask, 0.0, lowest).to(next(model.parameters()).dtype)
-        inputs = {"attention_mask": mask, "position_ids": positions_BT.long()}
-    logits_BTV = model(input_ids=input_ids_BT.long(), use_cache=False, **inputs).logits
-    losses = functional.cross_entropy(
-        logits_BTV.float().flatten(0, 1),
-        labels_BT.long().flatten(),
-        ignore_index=IGNORE_LABEL,
-        reduction="none",
+    def __init__(self, causal_lm: Any, loss: LossConfig | None = None) -> None:
+        """Wrap a Hugging Face causal LM; parameters are shared with it.
+
+        Raises:
+            InputError: its head does more to logits than scale them.
+        """
+        super().__init__()
+        self.causal_lm = causal_lm
+        self._head = _Head(causal_lm.get_output_embeddings())
+        self._loss = loss or LossConfig()
+        self._logit_scale = _logit_scale(causal_lm.config)
+        self._balances_experts = bool(_router_loss_weight(causal_lm.config))
+
+    def forward(self, inputs: ModelInputs) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss to minimise and what each token contributes.
+
+        Returns:
+            the scaled sum of all losses, a scalar; and the cross-entropy of each token, (B, T) fp32
+            without gradient, 0 where there is no label.
+        """
+        config, dtype = self.causal_lm.config, self._head.weight.dtype
+        seq_len = inputs.documents.seq_len
+        window = _sliding_window(config, seq_len)
+        options = attention_inputs(config._attn_implementation, inputs.documents, dtype, window)
+        if self._balances_experts:
+            options["output_router_logits"] = True
+        outputs = self.causal_lm.base_model(
+            input_ids=inputs.input_ids_BT,
+            position_ids=inputs.positions_BT,
+            use_cache=False,
+            **options,
+        )
+        hidden_ND = outputs.last_hidden_state.flatten(0, 1)
+        if inputs.kept_K is not None:
+            hidden_ND = hidden_ND[inputs.kept_K]
+        if self._logit_scale != 1.0:
+            hidden_ND = hidden_ND * self._logit_scale
+        total, losses_N = self._head(hidden_ND, inputs, self._loss)
+        if self._balances_experts:
+            total = total + self._balance_loss(outputs.router_logits) * inputs.scales_N.sum()
+        if inputs.kept_K is not None:
+            everywhere = losses_N.new_zeros(inputs.input_ids_BT.numel())
+            losses_N = everywhere.index_copy(0, inputs.kept_K, losses_N)
+        return total, losses_N.view(inputs.input_ids_BT.shape)
+
+    def _balance_loss(self, router_logits: Any) -> torch.Tensor:
+        """What keeps experts equally busy, weighted, by the model's own formula."""
+        config = self.causal_lm.config
+        formula = inspect.getmodule(type(self.causal_lm)).load_balancing_loss_func  # type: ignore[union-attr]
+        balance = formula(router_logits, _num_experts(config), config.num_experts_per_tok, None)
+        weighted: torch.Tensor = balance * _router_loss_weight(config)
+        return weighted
+
+
+class _Head(torch.nn.Module):
+    """Head and loss in one; a module of its own, so that ZeRO-3 gathers the weight for it."""
+
+    def __init__(self, linear: Any) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(
+        self, hidden_ND: torch.Tensor, inputs: ModelInputs, loss: LossConfig
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return linear_cross_entropy(
+            hidden_ND,
+            self.weight,
+            inputs.labels_N,
+            inputs.scales_N,
+            bias_V=self.bias,
+            z_loss=loss.z_loss,
+            chunk_tokens=loss.chunk_tokens,
+        )
+
+
+def _logit_scale(config: Any) -> float:
+    if cap := getattr(config, "final_logit_softcapping", None):
+        raise InputError(
+            f"{config.model_type} caps its logits softly (final_logit_softcapping = {cap}), which "
+            f"the chunked loss does not do; choose another model"
+        )
+    return float(getattr(config, "logit_scale", None) or 1.0) / float(
+        getattr(config, "logits_scaling", None) or 1.0
     )
-    return losses.view_as(labels_BT)
 
 
-def _is_eager(model: Any) -> bool:
-    inner = getattr(model, "module", model)
-    return bool(inner.config._attn_implementation == "eager")
+def _num_experts(config: Any) -> int:
+    return int(getattr(config, "num_local_experts", 0) or getattr(config, "num_experts", 0) or 0)
+
+
+def _router_loss_weight(config: Any) -> float:
+    """Weight of the balance loss; 0: the model has no experts."""
+    return float(getattr(config, "router_aux_loss_coef", 0.0)) if _num_experts(config) > 1 else 0.0
+
+
+def _sliding_window(config: Any, seq_len: int) -> int | None:
+    """Tokens that attention looks back, if that is less than a row.
+
+    Raises:
+        InputError: only some layers slide, which a dense mask cannot express.
+    """
+    window = getattr(config, "sliding_window", None)
+    if window is None or window >= seq_len:
+        return None
+    layers = set(getattr(config, "layer_types", None) or ())
+    if config._attn_implementation in ("sdpa", "eager") and len(layers) > 1:
+        raise InputError(
+            f"train.model.attention: only some layers of {config.model_type} have a sliding window "
+            f"({window} tokens), which is less than pack.seq_len ({seq_len}); use 'varlen'"
+        )
+    return int(window)

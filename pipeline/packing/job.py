@@ -297,13 +297,26 @@ class _PackWorker:
                 rows.write(build_rows(tokens, plan, config.seq_len, pad_id, dtype, spans or None))
         with write_shard(folder, f"{name}.index.jsonl.zst") as index:
             for row in plan:
-                index.write(
-                    [
-                        {"documents": examples[piece.document].document_ids, "start": piece.start}
-                        for piece in row
-                    ]
-                )
+                index.write(self._index_of(row, examples, has_responses=split == HELDOUT))
         return [rows.entry(), index.entry()], sum(text.num_trained for text in texts)
+
+
+    def _index_of(
+        self, row: list[Piece], examples: list[_Example], has_responses: bool
+    ) -> list[dict[str, Any]]:
+        """What is in a row: documents, and for evaluation also where which responses stand."""
+        records, at = list[dict[str, Any]](), 0
+        for piece in row:
+            example = examples[piece.document]
+            records.append({"documents": example.document_ids, "start": piece.start})
+            if has_responses:
+                records[-1]["responses"] = [
+                    [max(start, piece.start) - piece.start + at, min(end, piece.end) - piece.start + at, kind]
+                    for start, end, kind in self._tokeniser.responses(example.rendered)
+                    if start < piece.end and end > piece.start
+                ]
+            at += piece.length
+        return records
 
 
 def loss_on_of(config: PackConfig, source: str) -> LossOn | None:

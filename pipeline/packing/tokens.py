@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.contracts import RenderedText
+from pipeline.contracts import RenderedText, Span
 from pipeline.errors import InputError
 from pipeline.packing.config import LossOn
 from pipeline.pretrained import load_tokenizer
@@ -81,6 +81,20 @@ class Tokeniser:
                 spans = self._spans(text, encoding, loss_on)
                 yield TokenisedText(self._marked(encoding.ids), spans)
 
+    def responses(self, text: RenderedText) -> list[tuple[int, int, str]]:
+        """Token ranges of a text's responses as `encode` counts them, with their pairs' kinds."""
+        wanted = [span for span in text.spans if span.role == "response"]
+        if not wanted:
+            return []
+        self._encoder.encode_special_tokens = True
+        encoding = self._encoder.encode(text.text, add_special_tokens=False)
+        ranges = self._ranges(text, encoding, wanted)
+        return [
+            (start, end, span.kind)
+            for (start, end), span in zip(ranges.tolist(), wanted, strict=True)
+            if start < end
+        ]
+
     def _marked(self, ids: list[int]) -> np.ndarray:
         begin, end = len(self._prefix), len(self._prefix) + len(ids)
         marked = np.empty(end + len(self._suffix), dtype=self.dtype)
@@ -88,15 +102,19 @@ class Tokeniser:
         return marked
 
     def _spans(self, text: RenderedText, encoding: Any, loss_on: LossOn) -> np.ndarray:
-        """Token ranges of the spans wanted; one that ends the text has the end mark too."""
-        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         wanted = [span for span in text.spans if loss_on == "pairs" or span.role == "response"]
+        spans = self._ranges(text, encoding, wanted)
+        return spans[spans[:, 0] < spans[:, 1]]
+
+    def _ranges(self, text: RenderedText, encoding: Any, wanted: Sequence[Span]) -> np.ndarray:
+        """Token ranges of some spans; one that ends the text has the end mark too."""
+        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
         begins = np.searchsorted(offsets[:, 1], [span.start for span in wanted], side="right")
         ends = np.searchsorted(offsets[:, 0], [span.end for span in wanted], side="left")
         spans = np.stack([begins, ends], axis=1) + len(self._prefix)
         if wanted and wanted[-1].end == len(text.text):
             spans[-1, 1] += len(self._suffix)
-        return spans[spans[:, 0] < spans[:, 1]]
+        return spans
 
 
 def document_marks(tokenizer: Any) -> tuple[list[int], list[int]]:

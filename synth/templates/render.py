@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pipeline.contracts import Chain, Document, Pair, RenderedText, Shot, Span, SpanRole
+from pipeline.contracts import Chain, Document, Pair, PairKind, RenderedText, Shot, Span, SpanRole
 from synth.templates.layout import Layout, PairLayout, TalkLayout, draw_layout, stream_of
 from synth.templates.options import arrange_options
 from synth.templates.patterns import Frame
@@ -24,6 +24,7 @@ class _Exchange(NamedTuple):
     cue: str
     response: str
     frame: Frame
+    kind: PairKind
 
 
 class _Writer:
@@ -40,18 +41,18 @@ class _Writer:
         self._pieces.append(piece)
         self._end += len(piece)
 
-    def mark(self, piece: str, role: SpanRole) -> None:
+    def mark(self, piece: str, role: SpanRole, kind: PairKind) -> None:
         start = self._end
         self.add(piece)
         if piece:
-            self._spans.append(Span(start, self._end, role))
+            self._spans.append(Span(start, self._end, role, kind))
 
     def ask(self, exchange: _Exchange) -> None:
-        self.mark(exchange.question, "instruction")
+        self.mark(exchange.question, "instruction", exchange.kind)
         self.add(exchange.cue)
 
     def answer(self, exchange: _Exchange) -> None:
-        self.mark(exchange.response, "response")
+        self.mark(exchange.response, "response", exchange.kind)
 
     def framed(self, exchange: _Exchange, frame: Frame) -> None:
         self.add(frame.before)
@@ -131,7 +132,8 @@ def render_document(document: Document) -> RenderedText:
         )
     spans, start = list[Span](), 0
     for number, length in enumerate(lengths):
-        spans.append(Span(start, start + length, "response" if number % 2 else "instruction"))
+        role: SpanRole = "response" if number % 2 else "instruction"
+        spans.append(Span(start, start + length, role, "free_form"))
         start += length + 1
     return RenderedText(text, tuple(spans))
 
@@ -161,8 +163,8 @@ def _exchange(pair: Pair, layout: PairLayout, stream: random.Random) -> _Exchang
     if pair.reasoning:
         cue = layout.cue and f"\n{layout.cue}"
         response = f"{pair.reasoning}\n{layout.answer_lead}{response}"
-    kind = (1 if pair.options else 0) + (2 if pair.reasoning else 0)
-    return _Exchange(question, cue, response, layout.frames[kind])
+    frame = layout.frames[(1 if pair.options else 0) + (2 if pair.reasoning else 0)]
+    return _Exchange(question, cue, response, frame, pair.kind)
 
 
 def _write_classic(writer: _Writer, exchanges: Sequence[_Exchange], layout: Layout) -> None:

@@ -1,0 +1,144 @@
+"""What a complete checkpoint is, which there are, and whether their files are whole."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from pipeline import storage
+from pipeline.config import StrictConfig
+
+
+class FragmentPlace(StrictConfig):
+    """Part of a weight, flattened."""
+
+    name: str
+    """Of the weight, as in the Hugging Face model."""
+    shape: list[int]
+    """Of the whole weight."""
+    start: int
+    """First element."""
+    num_elements: int
+    """Elements from there on."""
+
+
+class RankFile(StrictConfig):
+    """What one rank wrote; its sidecar, written after the data."""
+
+    name: str
+    """File of the tensors, in the checkpoint's folder."""
+    num_bytes: int
+    """Its size."""
+    sha256: str
+    """Its hash, in hex."""
+    fragments: list[FragmentPlace]
+    """What of which weights it holds."""
+    buffers: list[str] = Field(default_factory=list)
+    """Buffers of the model that it holds whole."""
+
+
+class CheckpointMarker(StrictConfig):
+    """What a complete checkpoint holds."""
+
+    step: int
+    """Steps done."""
+    rows: int
+    """Rows of the run consumed."""
+    num_ranks: int
+    """Ranks that wrote it."""
+    instance: str
+    """Execution of the training stage it belongs to."""
+    code_version: str
+    """Version of this package that wrote it."""
+    optimizer_steps: int
+    """Steps that changed weights: those passed over are not among them."""
+    data: dict[str, Any]
+    """State of the stream of batches: rows consumed and events of the mixture."""
+    online: dict[str, Any] = Field(default_factory=dict)
+    """State of the online mixing rule, if there is one."""
+    uncertainty: list[float] = Field(default_factory=list)
+    """Log-variance of each source's loss, if these are learned."""
+    anomalies: dict[str, Any] = Field(default_factory=dict)
+    """State of the watch over the losses."""
+    sidecars: dict[str, str] = Field(default_factory=dict)
+    """Names of the ranks' sidecars, by rank, and the sha256 of each."""
+
+
+def tag_of(step: int) -> str:
+    """Folder name of the checkpoint after `step` steps."""
+    return f"step-{step:08d}"
+
+
+def data_file(rank: int) -> str:
+    """Name of the file of tensors of a rank."""
+    return f"rank-{rank:05d}.safetensors"
+
+
+def sidecar_of(name: str) -> str:
+    """Name of the sidecar of a file of tensors."""
+    return str(Path(name).with_suffix(".json"))
+
+
+def read_sidecar(path: Path) -> RankFile:
+    """What a sidecar says."""
+    return RankFile.model_validate_json(path.read_bytes())
+
+
+def list_complete(folder: str, instance: str) -> list[CheckpointMarker]:
+    """Markers of this execution's complete checkpoints, oldest first."""
+    markers = [
+        CheckpointMarker.model_validate_json(storage.read_bytes(f"{folder}/{name}"))
+        for name in storage.list_files(folder)
+        if name.startswith("step-") and name.endswith(".json") and "/" not in name
+    ]
+    ours = [marker for marker in markers if marker.instance == instance]
+    return sorted(ours, key=lambda marker: marker.step)
+
+
+def find_damage(
+    folder: str, marker: CheckpointMarker, share: int = 0, num_shares: int = 1
+) -> str | None:
+    """What is wrong with a checkpoint's files, if anything; reads all of this share of them.
+
+    Args:
+        folder: of all checkpoints.
+        marker: of this one.
+        share: number of this share; ranks check different files.
+        num_shares: how many there are.
+    """
+    root = Path(folder) / tag_of(marker.step)
+    for name, sha256 in list(marker.sidecars.items())[share::num_shares]:
+        sidecar = root / name
+        if not sidecar.exists():
+            return f"{sidecar} is missing"
+        if storage.sha256_of(str(sidecar)) != sha256:
+            return f"{sidecar} does not have the content that was written (sha256)"
+        file = read_sidecar(sidecar)
+        path = root / file.name
+        if not path.exists():
+            return f"{path} is missing"
+        if path.stat().st_size != file.num_bytes:
+            return f"{path} has {path.stat().st_size} bytes instead of {file.num_bytes}"
+        if storage.sha256_of(str(path)) != file.sha256:
+            return f"{path} does not have the content that was written (sha256)"
+    return None
+
+
+def remove_unmarked(folder: str) -> None:
+    """Remove what saves that were cut off left behind."""
+    for entry in Path(folder).glob("step-*"):
+        if entry.is_dir() and not entry.with_name(f"{entry.name}.json").exists():
+            storage.remove_tree(str(entry))
+
+
+def remove(folder: str, step: int) -> None:
+    """Remove a checkpoint; it stops counting before its files go."""
+    storage.remove_file(f"{folder}/{tag_of(step)}.json")
+    storage.remove_tree(f"{folder}/{tag_of(step)}")
+
+
+def steps_to_remove(steps: list[int], keep: int, keep_every: int) -> list[int]:
+    """Which checkpoints go: all but the newest `keep` and multiples of `keep_every` (0: none)."""
+    return [
+        step for step in sorted(steps)[:-keep] if not (keep_every and step % keep_every == 0)
+    ]

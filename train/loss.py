@@ -1,0 +1,155 @@
+"""Cross-entropy of a language model's head, without its logits ever held whole.
+
+hidden (N, D) @ weight (V, D)^T = logits (N, V): for 16,384 tokens and 50,000 words 3.3 GB in fp32,
+and as much again for their gradient. Here a chunk of tokens goes through head, loss and gradient
+at once; what is kept for the backward pass is the gradient of hidden and weight (as in the fused
+linear cross-entropy of Liger Kernel, Hsu et al., 2024, arXiv 2410.10989).
+
+N: tokens, D: hidden size, V: vocabulary.
+"""
+
+from typing import Any
+
+import torch
+
+from pipeline.loader.batch import IGNORE_LABEL
+
+_CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 512 << 20}
+
+
+def chunk_size(vocab_size: int, device_type: str, chunk_tokens: int = 0) -> int:
+    """Tokens of a chunk: `chunk_tokens`, or as many as suit the device."""
+    return chunk_tokens or max(64, _CHUNK_BYTES.get(device_type, 128 << 20) // (4 * vocab_size))
+
+
+def linear_cross_entropy(
+    hidden_ND: torch.Tensor,
+    weight_VD: torch.Tensor,
+    labels_N: torch.Tensor,
+    scales_N: torch.Tensor,
+    *,
+    bias_V: torch.Tensor | None = None,
+    z_loss: float = 0.0,
+    chunk_tokens: int = 0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scaled sum of the tokens' losses, and each token's cross-entropy.
+
+    Args:
+        hidden_ND: last hidden states.
+        weight_VD: of the head.
+        labels_N: int64, the token to predict, or `IGNORE_LABEL`.
+        scales_N: fp32, what each token's loss is multiplied by in the sum.
+        bias_V: of the head.
+        z_loss: weight of the squared log-partition (PaLM, Chowdhery et al., 2022, section 5).
+        chunk_tokens: tokens at once; 0: as suits the device.
+
+    Returns:
+        the sum over tokens of scale * (cross-entropy + z_loss * log_partition ** 2), a scalar to
+        call `backward` on; and the cross-entropies, (N,) fp32 without gradient, 0 where there is
+        no label.
+    """
+    total, losses_N = _LinearCrossEntropy.apply(
+        hidden_ND, weight_VD, bias_V, labels_N, scales_N, z_loss, chunk_tokens
+    )
+    return total, losses_N
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """Computes gradients in the forward pass, chunk by chunk; the backward pass scales them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_ND: torch.Tensor,
+        weight_VD: torch.Tensor,
+        bias_V: torch.Tensor | None,
+        labels_N: torch.Tensor,
+        scales_N: torch.Tensor,
+        z_loss: float,
+        chunk_tokens: int,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        device = hidden_ND.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        head = weight_VD.to(dtype or weight_VD.dtype)
+        hidden = hidden_ND.to(head.dtype)
+        wants_grad = any(ctx.needs_input_grad[:3])
+        with torch.autocast(device, enabled=False):
+            sums = _Sums.zeros(hidden, head, bias_V, wants_grad)
+            size = chunk_size(len(head), device, chunk_tokens)
+            for start in range(0, len(hidden), size):
+                chunk = slice(start, start + size)
+                sums.add(hidden, head, bias_V, labels_N, scales_N, z_loss, chunk)
+        if wants_grad:
+            ctx.grads = (
+                sums.grad_hidden_ND.to(hidden_ND.dtype),
+                sums.grad_weight_VD.to(weight_VD.dtype),
+                None if bias_V is None else sums.grad_bias_V.to(bias_V.dtype),
+            )
+        ctx.mark_non_differentiable(sums.losses_N)
+        return sums.total, sums.losses_N
+
+    @staticmethod
+    def backward(ctx: Any, grad_total: torch.Tensor, _: Any) -> tuple[Any, ...]:  # type: ignore[override]
+        scaled = [None if grad is None else grad.mul_(grad_total) for grad in ctx.grads]
+        del ctx.grads
+        return *scaled, None, None, None, None
+
+
+class _Sums:
+    """What grows from chunk to chunk; gradients of weights in fp32, whatever the weights are in."""
+
+    def __init__(self, total: torch.Tensor, losses_N: torch.Tensor, grads: Any) -> None:
+        self.total, self.losses_N = total, losses_N
+        self.grad_hidden_ND, self.grad_weight_VD, self.grad_bias_V = grads
+
+    @classmethod
+    def zeros(
+        cls, hidden: torch.Tensor, head: torch.Tensor, bias_V: torch.Tensor | None, has_grads: bool
+    ) -> "_Sums":
+        grads: tuple[Any, ...] = (None, None, None)
+        if has_grads:
+            sum_type = {"dtype": torch.float32, "device": hidden.device}
+            bias = None if bias_V is None else torch.zeros(len(head), **sum_type)
+            grads = (torch.zeros_like(hidden), torch.zeros(head.shape, **sum_type), bias)
+        return cls(
+            torch.zeros((), dtype=torch.float32, device=hidden.device),
+            torch.zeros(len(hidden), dtype=torch.float32, device=hidden.device),
+            grads,
+        )
+
+    def add(
+        self,
+        hidden: torch.Tensor,
+        head: torch.Tensor,
+        bias_V: torch.Tensor | None,
+        labels_N: torch.Tensor,
+        scales_N: torch.Tensor,
+        z_loss: float,
+        chunk: slice,
+    ) -> None:
+        """One chunk: its losses, and where gradients are wanted, its share of them."""
+        states, labels, scales = hidden[chunk], labels_N[chunk], scales_N[chunk]
+        has_label = labels != IGNORE_LABEL
+        targets = labels.clamp(min=0)[:, None]
+        logits = (states @ head.T).float()
+        if bias_V is not None:
+            logits += bias_V.float()
+        log_partition = logits.logsumexp(dim=1)
+        losses = (log_partition - logits.gather(1, targets)[:, 0]) * has_label
+        self.losses_N[chunk] = losses
+        scales = scales * has_label
+        self.total += (scales * (losses + z_loss * log_partition.square())).sum()
+        if self.grad_hidden_ND is None:
+            return
+        # Gradient of a logit: scale * (softmax * (1 + 2 z log_partition) - [is the target]).
+        grad = logits.sub_(log_partition[:, None]).exp_()
+        grad.mul_((scales * (1 + 2 * z_loss * log_partition))[:, None])
+        grad.scatter_add_(1, targets, -scales[:, None])
+        if self.grad_bias_V is not None:
+            self.grad_bias_V += grad.sum(dim=0)
+        grad = grad.to(head.dtype)
+        torch.mm(grad, head, out=self.grad_hidden_ND[chunk])
+        if head.dtype == torch.float32:
+            self.grad_weight_VD.addmm_(grad.T, states)
+        else:
+            self.grad_weight_VD += grad.T @ states

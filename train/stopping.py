@@ -1,0 +1,24 @@
+"""Requests to save and stop: signals to any rank, or the end of whoever started the run."""
+
+import signal
+
+from pipeline.process import WatchedProcess
+
+
+class StopRequest:
+    """Whether this rank was asked to stop after the step it is in."""
+
+    def __init__(self) -> None:
+        """Take over SIGTERM and SIGUSR1; the launcher turns Ctrl-C into SIGTERM."""
+        self._is_requested = False
+        self._parent = WatchedProcess()
+        signal.signal(signal.SIGTERM, self._note)
+        signal.signal(signal.SIGUSR1, self._note)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def __bool__(self) -> bool:
+        """Whether a signal came or the parent has ended."""
+        return self._is_requested or self._parent.has_ended()
+
+    def _note(self, *_: object) -> None:
+        self._is_requested = True
