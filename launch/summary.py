@@ -7,6 +7,7 @@ import orjson
 
 from launch.stages import STAGES, describe, outdated_inputs
 from pipeline import storage
+from pipeline.progress import duration
 from pipeline.run_folder import RunFolder
 from pipeline.stage import (
     Manifest,
@@ -16,7 +17,7 @@ from pipeline.stage import (
     read_commits,
     read_manifest,
 )
-from synth.view import duration, plain
+from synth.view import plain
 from train.metrics import read_metrics
 
 
