@@ -2,11 +2,13 @@
 
 import time
 from collections import Counter
+from pathlib import Path
 
 import orjson
 
 from launch.stages import STAGES, describe, outdated_inputs
 from pipeline import storage
+from pipeline.progress import duration
 from pipeline.run_folder import RunFolder
 from pipeline.stage import (
     Manifest,
@@ -16,8 +18,12 @@ from pipeline.stage import (
     read_commits,
     read_manifest,
 )
-from synth.view import duration, plain
+from synth.view import plain
 from train.metrics import read_metrics
+
+_RECENT_STEPS = 50
+# A step that is later than an evaluation or a checkpoint would make it is said to be missing.
+_QUIET_S, _QUIET_STEPS = 120.0, 10
 
 
 def status_lines(folder: RunFolder) -> list[str]:
@@ -40,18 +46,34 @@ def status_lines(folder: RunFolder) -> list[str]:
 
 def _progress(stage: str, folder: RunFolder, path: str) -> str:
     if stage == "train":
-        metrics = read_metrics(folder.metrics)
-        if not metrics:
-            return "before the first step"
-        last = metrics[-1]
-        total = find_identity(path)
-        assert total is not None
-        return f"step {last['step']}/{total.config['num_steps']}, loss {last['loss']:.4f}"
+        return _train_progress(folder, path)
     if stage == "synth":
         return _synth_progress(folder)
     commits = read_commits(path)
     records = sum(commit.records_out for commit in commits.values())
     return f"{len(commits)} parts, {records:,} records committed"
+
+
+def _train_progress(folder: RunFolder, path: str) -> str:
+    """The last step and its figures; the time left while steps are being made."""
+    metrics = read_metrics(folder.metrics)
+    if not metrics:
+        return "before the first step"
+    identity = find_identity(path)
+    assert identity is not None
+    last, num_steps = metrics[-1], int(identity.config["num_steps"])
+    line = f"step {last['step']}/{num_steps}, loss {last['loss']:.4f}"
+    if (tokens_per_s := last.get("perf/tokens_per_s")) is not None:
+        line += f", {tokens_per_s:,.0f} tokens/s"
+    if "anomaly" in last:
+        line += f", {last['anomaly']}"
+    times_s = [step["time/step_s"] for step in metrics[-_RECENT_STEPS:] if "time/step_s" in step]
+    if not times_s:
+        return line
+    step_s, age_s = sum(times_s) / len(times_s), time.time() - Path(folder.metrics).stat().st_mtime
+    if age_s > max(_QUIET_S, _QUIET_STEPS * step_s):
+        return f"{line}; no step for {duration(age_s)}"
+    return f"{line}; {duration(step_s * (num_steps - last['step']))} left"
 
 
 def _synth_progress(folder: RunFolder) -> str:

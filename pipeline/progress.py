@@ -190,6 +190,13 @@ class _RewrittenObject:
         storage.write_atomic(self._uri, self._content)
 
 
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, as in `1:02:03`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def short_number(value: float | int | str) -> str:
     """A figure for people: whole where it is large, else three digits."""
     if isinstance(value, str):

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from pipeline.progress import short_number
+from pipeline.progress import duration, short_number
 
 _WINDOW_S = 60.0
 _PLAIN_INTERVAL_S = 10.0
@@ -84,13 +84,6 @@ def describe(line: Mapping[str, Any]) -> dict[str, str]:
     if "time_left_s" in line:
         shown["left"] = duration(line["time_left_s"])
     return shown
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, as in `1:02:03`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def plain(line: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from launch.report.wording import compact, percent, wrap_label
 
 OWN_COLOUR, BASELINE_COLOUR = "#2f81f7", "#e08a1e"
 _COLOURS = (OWN_COLOUR, "#d9534f", "#12a594", "#a663cc", "#7a8699", "#d6409f", "#5c9a1f")
+_MARK_COLOUR = "#e5484d"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 _BAR_HEIGHT, _BAR_MARGIN = 22, 96
 _PERCENT = ".0%"
@@ -64,6 +65,17 @@ class Series:
         value = self.values.get(label, 0)
         is_count = not self.is_share and value == int(value)
         return f"{_escaped(label)}: {f'{value:,.0f}' if is_count else self.text(label)}{count}"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An anomaly, as a cross."""
+
+    at: float
+    """Step (or time)."""
+    value: float
+    """Where it stands on the values' axis."""
+    text: str
 
 
 def columns(
@@ -165,6 +177,8 @@ def lines(
     tick_format: str = "",
     dashed: str = "",
     over: str = "step",
+    beside: Mapping[str, str] = {},
+    marks: Sequence[Mark] = (),
 ) -> Chart:
     """Values over training steps, or over time.
 
@@ -178,7 +192,14 @@ def lines(
         tick_format: of the values, as d3 writes it; given one, the axis begins at zero.
         dashed: name of the series that is only there to compare with.
         over: what is counted along the other axis.
+        beside: series drawn dashed in the colour of another one, by name.
+        marks: anomalies.
     """
+    colours = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(series)}
+    colours |= {name: colours[other] for name, other in beside.items()}
+    dashed_names = {*beside, *list(series)[len(_COLOURS) :], dashed}
+    if dashed in series:
+        colours[dashed] = BASELINE_COLOUR
     is_step = over == "step"
     hover = "step %{x:,}" if is_step else f"%{{x:.1f}} {over}"
     data = [
@@ -189,15 +210,17 @@ def lines(
             "x": list(steps[name]),
             "y": [None if value is None or not math.isfinite(value) else value for value in values],
             "line": {
-                "color": BASELINE_COLOUR if name == dashed else _COLOURS[number % len(_COLOURS)],
+                "color": colours[name],
                 "width": 2,
-                "dash": "dash" if name == dashed or number >= len(_COLOURS) else "solid",
+                "dash": "dash" if name in dashed_names else "solid",
             },
             "hovertemplate": f"{hover}: %{{y:,.4~g}}<extra>%{{fullData.name}}</extra>",
         }
-        for number, (name, values) in enumerate(series.items())
+        for name, values in series.items()
     ]
-    layout = _layout((over, axis), has_legend=len(series) > 1)
+    if marks:
+        data.append(_crosses(marks, hover))
+    layout = _layout((over, axis), has_legend=len(data) > 1)
     layout["xaxis"] |= {"tickformat": ",d" if is_step else ",~g", "nticks": 8}
     layout["yaxis"] |= {
         "tickformat": tick_format,
@@ -205,6 +228,19 @@ def lines(
     }
     layout["hovermode"] = "x unified" if len(series) > 1 else "closest"
     return Chart(identity, title, note, 340, _checked(data, layout), is_wide=len(series) > 1)
+
+
+def _crosses(marks: Sequence[Mark], hover: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "anomalies",
+        "x": [mark.at for mark in marks],
+        "y": [mark.value for mark in marks],
+        "marker": {"color": _MARK_COLOUR, "size": 9, "symbol": "x"},
+        "hovertext": [_escaped(mark.text) for mark in marks],
+        "hovertemplate": f"{hover}: %{{hovertext}}<extra></extra>",
+    }
 
 
 def _bar(one: Series, labels: Sequence[str]) -> dict[str, Any]:

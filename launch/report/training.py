@@ -8,10 +8,30 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.run_folder import RunFolder
-from train.metrics import read_metrics
+from train.metrics import heldout_losses, read_metrics
 
 _MAX_POINTS = 400
 _LOSS = "loss/"
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """Held-out losses while training; a run that makes none has no steps."""
+
+    steps: Sequence[int]
+    by_source: Mapping[str, Sequence[float | None]]
+    """Loss of each source at each of these steps; None: not recorded there, or no number."""
+    by_kind: Mapping[str, Sequence[float | None]]
+    """The same over the responses of each kind of pair."""
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A step at which something was wrong."""
+
+    step: int
+    text: str
+    """What, and what was done."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +44,12 @@ class TrainingFigures:
     steps_per_point: int
     series: Mapping[str, Sequence[float | None]]
     """Mean of each key of `metrics.jsonl` over the steps of a point; None: not recorded there."""
+    evaluations: Evaluations
+    anomalies: Sequence[Anomaly]
     heldout: Mapping[str, Mapping[str, float]]
     """By source: loss, perplexity, tokens."""
     sample: Mapping[str, str]
-    """What the model wrote: prompt and completion."""
+    """What the model wrote, last of all: prompt and completion."""
 
     def losses_by_source(self) -> dict[str, Sequence[float | None]]:
         """The training loss of each source, by its name."""
@@ -36,6 +58,15 @@ class TrainingFigures:
             for key, values in sorted(self.series.items())
             if key.startswith(_LOSS)
         }
+
+    def loss_at(self, step: int) -> float | None:
+        """The training loss of the point that a step is part of, or of the last one before it."""
+        known: float | None = None
+        for end, loss in zip(self.steps, self.series["loss"], strict=True):
+            known = known if loss is None else loss
+            if end >= step:
+                break
+        return known
 
     def heldout_loss(self) -> float | None:
         """Mean over all held-out tokens, or None without any."""
@@ -57,9 +88,35 @@ def gather_training(folder: RunFolder) -> TrainingFigures:
         steps=[int(point[-1]["step"]) for point in points],
         steps_per_point=width,
         series={key: [_mean(point, key) for point in points] for key in keys},
+        evaluations=_evaluations(metrics),
+        anomalies=[
+            Anomaly(line["step"], line["anomaly"]) for line in metrics if line.get("anomaly")
+        ],
         heldout=report.get("heldout", {}),
-        sample=report.get("sample", {}),
+        sample=report.get("sample", _last_sample(metrics)),
     )
+
+
+def _evaluations(metrics: Sequence[Mapping[str, Any]]) -> Evaluations:
+    found = [
+        (int(line["step"]), heldout_losses(line, "source"), heldout_losses(line, "kind"))
+        for line in metrics
+    ]
+    found = [evaluation for evaluation in found if evaluation[1] or evaluation[2]]
+    return Evaluations(
+        steps=[step for step, _, _ in found],
+        by_source=_by_name([sources for _, sources, _ in found]),
+        by_kind=_by_name([kinds for _, _, kinds in found]),
+    )
+
+
+def _last_sample(metrics: Sequence[Mapping[str, Any]]) -> Mapping[str, str]:
+    return next((line["sample"] for line in reversed(metrics) if "sample" in line), {})
+
+
+def _by_name(losses: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
+    names = sorted({name for one in losses for name in one})
+    return {name: [one.get(name) for one in losses] for name in names}
 
 
 def _mean(lines: Sequence[Mapping[str, Any]], key: str) -> float | None:

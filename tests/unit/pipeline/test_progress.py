@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from pipeline import progress
-from pipeline.progress import ProgressLog, StageProgress
+from pipeline.progress import ProgressLog, StageProgress, duration
 
 
 def lines_of(path: Path) -> list[dict]:
@@ -58,3 +60,8 @@ def test_what_cannot_be_written_is_said_once_and_ends_nothing(tmp_path: Path, ca
     error = capsys.readouterr().err
     assert error.count("progress is not kept") == 1
     assert "No such file or directory" in error
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (65, "1:05"), (3725, "1:02:05")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

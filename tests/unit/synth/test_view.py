@@ -3,7 +3,7 @@
 import pytest
 
 from synth import view
-from synth.view import SynthProgress, SynthView, duration, plain
+from synth.view import SynthProgress, SynthView, plain
 
 FIGURES = {
     "parts_total": 10,
@@ -84,8 +84,3 @@ def test_lines_come_now_and_then_and_the_last_one_always(clock, capsys) -> None:
     assert len(lines) == 4
     assert "documents 225/1,000" in lines[-1]
     assert lines[-2] == "synth   a word"
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (65, "1:05"), (3725, "1:02:05")])
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
