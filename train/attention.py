@@ -104,6 +104,11 @@ def choose_backend(wanted: Attention, device: torch.device, dtype: torch.dtype) 
     has_flash = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
     if wanted == "auto":
         return "flex" if device.type == "cuda" and not has_flash else "varlen"
+    if wanted == "flex" and device.type == "cpu":
+        raise InputError(
+            "train.model.attention = 'flex': torch has FlexAttention's backward pass for GPUs only; "
+            "use 'varlen'"
+        )
     if wanted == "varlen" and device.type == "cuda" and not has_flash:
         raise InputError(
             f"train.model.attention = 'varlen' needs bf16 on a GPU, not {dtype}; set "
@@ -156,12 +161,10 @@ def _varlen(
     """Each document by itself; the signature is that of transformers' attention functions."""
     assert documents is not None, "the model was not given its documents"
     _refuse(others, dropout, "varlen")
-    flat = [
-        tensor.transpose(1, 2).flatten(0, 1) for tensor in (query_BHTD, key_BHTD, value_BHTD)
-    ]
+    flat = [tensor.transpose(1, 2).flatten(0, 1) for tensor in (query_BHTD, key_BHTD, value_BHTD)]
     attend = _flash_varlen if query_BHTD.is_cuda else _sdpa_varlen
-    output_NHD = attend(*flat, documents, scaling, sliding_window)
-    return output_NHD.unflatten(0, (documents.num_rows, -1)), None
+    output_NHD = attend(flat[0], flat[1], flat[2], documents, scaling, sliding_window)
+    return output_NHD.view(documents.num_rows, -1, *output_NHD.shape[1:]), None
 
 
 def _flash_varlen(
@@ -175,7 +178,7 @@ def _flash_varlen(
     from torch.nn.attention.varlen import varlen_attn
 
     longest = max(documents.lengths)
-    return varlen_attn(
+    output_NHD: torch.Tensor = varlen_attn(  # type: ignore[assignment]
         query_NHD,
         key_NHD,
         value_NHD,
@@ -187,6 +190,7 @@ def _flash_varlen(
         window_size=(-1 if window is None else window - 1, 0),
         enable_gqa=query_NHD.shape[1] != key_NHD.shape[1],
     )
+    return output_NHD
 
 
 def _sdpa_varlen(
@@ -199,7 +203,8 @@ def _sdpa_varlen(
 ) -> torch.Tensor:
     # `split` and `cat` are each other's backward pass; slicing would fill the whole with zeros
     # for every document.
-    parts = [tensor.split(documents.lengths) for tensor in (query_NHD, key_NHD, value_NHD)]
+    lengths = documents.lengths
+    parts = [torch.split(tensor, lengths) for tensor in (query_NHD, key_NHD, value_NHD)]
     has_groups = query_NHD.shape[1] != key_NHD.shape[1]
     outputs = []
     for query, key, value in zip(*parts, strict=True):

@@ -40,10 +40,10 @@ class HeldoutEvaluation:
             self._train.micro_rows,
             self._train.document_mask,
         )
-        metrics: dict[str, Any] = add_up(losses, self._host).metrics()
+        metrics: dict[str, Any] = add_up(losses, self._rows.sources, self._host.sum).metrics()
         if self._config.sample_tokens and self._host.rank == 0:
             metrics["sample"] = sample(
                 causal_lm, self._tokenizer, self._config.prompt, self._config.sample_tokens
-            )["completion"]
+            )
         engine.train()
         return metrics

@@ -1,34 +1,49 @@
-"""The export stage: the last checkpoint becomes a plain Hugging Face folder.
+"""The export stage: a checkpoint becomes a plain Hugging Face folder.
 
-train/checkpoints/step-N  ──▶  hf/  config.json, model.safetensors, tokenizer, README.md
+train/checkpoints/step-N  ──▶  hf/  config.json, model*.safetensors, tokenizer, README.md
+
+Weights go through memory a file at a time, and the optimizer's state is not read.
 """
 
-import contextlib
-import io
+import json
 import os
+import re
 import uuid
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.mixture.config import MixtureConfig
 from pipeline.opening import open_stage
 from pipeline.pretrained import load_tokenizer
 from pipeline.run_folder import RunFolder
-from pipeline.stage import FileEntry, Manifest, PartCommit, read_manifest
-from train import checkpoint
+from pipeline.stage import (
+    FileEntry,
+    Manifest,
+    PartCommit,
+    StageIdentity,
+    find_identity,
+    read_manifest,
+)
+from train.checkpoints.marker import CheckpointMarker, find_damage, list_complete
+from train.checkpoints.reading import CheckpointReader
 from train.config import ExportConfig, ModelConfig
 from train.metrics import read_metrics
-from train.model import build_model
+from train.model import load_shape
+
+_LAYER = re.compile(r"^(.*?\.\d+)\.")
 
 
 def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolder) -> Manifest:
     """Write the trained weights as safetensors with tokenizer, config and model card.
 
     Args:
-        config: weight type and licence.
+        config: weight type, licence, size of files.
         model_config: the model section of the training config.
         folder: the run; its training must be complete.
 
@@ -39,64 +54,189 @@ def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolde
     stage = open_stage(folder.hf, "export", config.model_dump(), {"train": trained.input_key()})
     if done := stage.finished():
         return done
-    rows = read_manifest(folder.rows)
-    trained.require_input("rows", rows, or_grown=True)
-    tokenizer_reference = str(rows.config["tokenizer"])
-    model = build_model(model_config, tokenizer_reference, seed=0)
-    model.load_state_dict(_read_weights(folder, trained))
-    model.to(getattr(torch, config.dtype))
-    model.config.use_cache = True
+    marker = find_checkpoint(folder, trained.instance, trained.counts["steps"])
     partial = Path(folder.hf) / f".partial-{uuid.uuid4().hex[:8]}"
-    model.save_pretrained(partial)
-    load_tokenizer(tokenizer_reference).save_pretrained(partial)
-    (partial / "README.md").write_text(_model_card(config, model, trained, folder), "utf-8")
+    _write_folder(partial, config, model_config, folder, trained.identity(), marker)
     entries = []
     for file in sorted(partial.iterdir()):
-        entries.append(FileEntry.of(file.name, 1, file.read_bytes()))
+        data = storage.sha256_of(str(file))
+        entries.append(FileEntry(name=file.name, records=1, bytes=file.stat().st_size, sha256=data))
         os.replace(file, Path(folder.hf) / file.name)
     partial.rmdir()
     stage.commit(PartCommit(part="part-00000000", files=entries, records_in=1, records_out=1))
     return stage.close()
 
 
-def _read_weights(folder: RunFolder, trained: Manifest) -> dict[str, Any]:
-    """Full weights of the last step's checkpoint, for any ZeRO stage.
+def export_step(
+    config: ExportConfig, model_config: ModelConfig, folder: RunFolder, step: int, output: Path
+) -> None:
+    """Write the model as it was after `step` steps, of a training that may still be under way.
 
-    The fp32 master weights where ZeRO has them in a form its own tool reads, else the weights the
-    model computed with.
+    Args:
+        config: weight type, licence, size of files.
+        model_config: the model section of the training config.
+        folder: the run.
+        step: of a checkpoint that is there.
+        output: new folder for the model.
+
+    Raises:
+        InputError: there is no such checkpoint, or `output` exists.
     """
-    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+    if output.exists():
+        raise InputError(f"{output} exists; give a new folder, or remove it")
+    trained = find_identity(folder.train)
+    if trained is None:
+        raise InputError(f"{folder.train}: no training has begun there; run ipt train first")
+    marker = find_checkpoint(folder, trained.instance, step)
+    partial = output.with_name(f".partial-{output.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        _write_folder(partial, config, model_config, folder, trained, marker)
+        partial.rename(output)
+    finally:
+        storage.remove_tree(str(partial))
 
-    complete = checkpoint.list_complete(folder.checkpoints, trained.instance)
-    last_step = trained.counts["steps"]
-    if not complete or complete[-1].step != last_step:
+
+def find_checkpoint(folder: RunFolder, instance: str, step: int) -> CheckpointMarker:
+    """The checkpoint after `step` steps, its files verified.
+
+    Raises:
+        InputError: it is not there, or damaged; says which are there.
+    """
+    complete = {marker.step: marker for marker in list_complete(folder.checkpoints, instance)}
+    if step not in complete:
+        there = ", ".join(map(str, sorted(complete))) or "none"
         raise InputError(
-            f"{folder.checkpoints}: the checkpoint of the last step ({last_step}) is gone; "
-            f"remove {folder.train} and train again"
+            f"{folder.checkpoints}: no checkpoint of step {step} (there: {there}); "
+            f"train.keep_checkpoints and train.keep_every say which are kept"
         )
-    tag = checkpoint.tag_of(last_step)
-    stage, precision = trained.config["zero_stage"], trained.config["precision"]
-    if stage >= 2 or (stage == 1 and precision == "fp32"):
-        with contextlib.redirect_stdout(io.StringIO()):  # it narrates each file it reads
-            weights = get_fp32_state_dict_from_zero_checkpoint(folder.checkpoints, tag=tag)
-        return dict(weights)
-    states = Path(folder.checkpoints) / tag / "mp_rank_00_model_states.pt"
-    # DeepSpeed's own file, written by this run and holding its client state beside the weights.
-    return dict(torch.load(states, map_location="cpu", weights_only=False)["module"])
+    if damage := find_damage(folder.checkpoints, complete[step]):
+        raise InputError(f"the checkpoint of step {step} is damaged: {damage}; take another one")
+    return complete[step]
 
 
-def _model_card(config: ExportConfig, model: Any, trained: Manifest, folder: RunFolder) -> str:
-    metrics = read_metrics(folder.metrics)
-    mixture = MixtureConfig.model_validate(trained.config["mixture"])
-    header = f"---\nlicense: {config.license}\n---\n" if config.license else ""
+def _write_folder(
+    target: Path,
+    config: ExportConfig,
+    model_config: ModelConfig,
+    folder: RunFolder,
+    trained: StageIdentity,
+    marker: CheckpointMarker,
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    rows = read_manifest(folder.rows)
+    tokenizer_reference = str(rows.config["tokenizer"])
+    shape = load_shape(model_config, tokenizer_reference)
+    dtype = getattr(torch, config.dtype)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            shape, dtype=dtype, trust_remote_code=model_config.trust_remote_code
+        )
+    target.mkdir(parents=True)
+    reader = CheckpointReader(folder.checkpoints, marker)
+    _write_weights(target, _weights(reader, model, dtype), int(config.max_shard_gib * 2**30))
+    model.config.architectures = [type(model).__name__]
+    model.config.use_cache = True
+    model.config.save_pretrained(target)
+    if model.generation_config is not None:
+        model.generation_config.save_pretrained(target)
+    load_tokenizer(tokenizer_reference).save_pretrained(target)
     num_parameters = sum(weight.numel() for weight in model.parameters())
+    kind = model.config.model_type
+    card = _model_card(config, f"{kind}, {num_parameters:,} parameters", trained, marker, folder)
+    (target / "README.md").write_text(card, "utf-8")
+
+
+def _weights(
+    reader: CheckpointReader, model: Any, dtype: torch.dtype
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Weights under their names on a hub, layer by layer, which is how transformers renames them.
+
+    Tied weights come once, as in `save_pretrained`.
+    """
+    from transformers.core_model_loading import revert_weight_conversion
+
+    names = [name for name, _ in model.named_parameters() if name in reader.shapes]
+    missing = reader.shapes.keys() - set(names)
+    assert not missing, f"the model has no {', '.join(sorted(missing))}"
+
+    def layer_of(name: str) -> str:
+        found = _LAYER.match(name)
+        return found[1] if found else name
+
+    for _, group in groupby(names, layer_of):
+        layer = {name: reader.weight(name).to(dtype) for name in group}
+        yield from revert_weight_conversion(model, layer).items()
+    kept = model.state_dict().keys()
+    for name, buffer in reader.buffers().items():
+        if name in kept:
+            yield name, buffer
+
+
+def _write_weights(
+    target: Path, weights: Iterator[tuple[str, torch.Tensor]], max_bytes: int
+) -> None:
+    """Fill one file after the other, each up to `max_bytes`, and their index if there are more."""
+    from safetensors.torch import save_file
+
+    shards: list[dict[str, int]] = []
+    held: dict[str, torch.Tensor] = {}
+
+    def write() -> None:
+        save_file(held, target / f"{len(shards)}.safetensors", metadata={"format": "pt"})
+        shards.append({name: tensor.nbytes for name, tensor in held.items()})
+        held.clear()
+
+    for name, tensor in weights:
+        if held and sum(each.nbytes for each in held.values()) + tensor.nbytes > max_bytes:
+            write()
+        held[name] = tensor.contiguous()
+    write()
+    if len(shards) == 1:
+        (target / "0.safetensors").rename(target / "model.safetensors")
+        return
+    weight_map = dict[str, str]()
+    for number, shard in enumerate(shards):
+        file = f"model-{number + 1:05d}-of-{len(shards):05d}.safetensors"
+        (target / f"{number}.safetensors").rename(target / file)
+        weight_map |= dict.fromkeys(shard, file)
+    total = sum(sum(shard.values()) for shard in shards)
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (target / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), "utf-8")
+
+
+def _model_card(
+    config: ExportConfig,
+    model: str,
+    trained: StageIdentity,
+    marker: CheckpointMarker,
+    folder: RunFolder,
+) -> str:
+    metrics = [line for line in read_metrics(folder.metrics) if line["step"] <= marker.step]
+    mixture = MixtureConfig.model_validate(trained.config["mixture"])
+    tokens: dict[str, int] = {}
+    for line in metrics:
+        for key, count in line.items():
+            if key.startswith("data/") and key.endswith("/tokens"):
+                source = key.removeprefix("data/").removesuffix("/tokens")
+                tokens[source] = tokens.get(source, 0) + count
+    data = "\n".join(f"| {source} | {count:,} |" for source, count in sorted(tokens.items()))
+    license_line = f"license: {config.license}\n" if config.license else ""
+    losses = (
+        f"{metrics[0]['loss']:.4f} at the first step, {metrics[-1]['loss']:.4f} at the last"
+        if metrics
+        else "not known"
+    )
     return (
-        f"{header}# Model trained with instruct-pretrain\n\n"
-        f"- architecture: {model.config.model_type}, {num_parameters:,} parameters\n"
+        f"---\n{license_line}library_name: transformers\npipeline_tag: text-generation\n"
+        f"tags: [instruction-pre-training]\n---\n"
+        f"# Model trained with instruct-pretrain\n\n"
+        f"- architecture: {model}\n"
         f"- started from: {trained.config['model']['init_from'] or 'scratch'}\n"
         f"- mixture: {mixture.describe()}\n"
-        f"- steps: {len(metrics)}, rows a step: {trained.config['rows_per_batch']}\n"
-        f"- training loss: {metrics[0]['loss']:.4f} at the first step, "
-        f"{metrics[-1]['loss']:.4f} at the last\n"
-        f"- fingerprint: {trained.fingerprint}\n"
+        f"- steps: {marker.step}, rows a step: {trained.config['rows_per_batch']}\n"
+        f"- training loss: {losses}\n"
+        f"- weights: {config.dtype}, from fp32\n"
+        f"- fingerprint: {trained.fingerprint()}\n\n"
+        f"| source | tokens trained on |\n|---|---|\n{data}\n"
     )

@@ -8,12 +8,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import orjson
 import torch
 
 from pipeline import storage
+from pipeline.contracts import PairKind
 from pipeline.loader.batch import IGNORE_LABEL, make_batch
 from pipeline.loader.packed import HELDOUT, open_rows
 from pipeline.rows import RowBlock, empty_rows, join_layouts
@@ -46,6 +48,8 @@ class HeldoutRows:
     """Rows of the largest share: this one is filled up to as many."""
     padding: RowBlock
     """One row of padding."""
+    sources: list[str]
+    """Of all shares together."""
 
 
 @dataclass
@@ -116,7 +120,8 @@ def read_heldout(folder: str, max_rows: int, share: int = 0, num_shares: int = 1
                     found.append(HeldoutRow(name, block.slice(row, row + 1), kinds))
                 at += 1
     padding = empty_rows(1, packed.seq_len, packed.token_dtype)
-    return HeldoutRows(found, math.ceil(at / num_shares), padding)
+    sources = sorted(name for name, size in packed.sizes.num_rows.items() if size)
+    return HeldoutRows(found, math.ceil(at / num_shares), padding, sources)
 
 
 def _responses(folder: str, source: str) -> Iterator[Responses]:
@@ -174,32 +179,25 @@ def evaluate(
 
 
 def add_up(
-    losses: HeldoutLoss,
-    sources: Sequence[str],
-    kinds: Sequence[str],
-    sum_over_ranks: Callable[[np.ndarray], np.ndarray],
+    losses: HeldoutLoss, sources: Sequence[str], sum_over_ranks: Callable[[np.ndarray], np.ndarray]
 ) -> HeldoutLoss:
     """The losses of all ranks together; those with no token at all are left out.
 
     Args:
         losses: of this rank.
         sources: of all ranks.
-        kinds: of all ranks.
         sum_over_ranks: adds up arrays.
     """
+    kinds: tuple[str, ...] = get_args(PairKind)
     found = [losses.by_source.get(name, LossSum()) for name in sources]
     found += [losses.by_kind.get(name, LossSum()) for name in kinds]
     sums = sum_over_ranks(np.array([[each.loss, each.tokens] for each in found]).reshape(-1))
     each = [LossSum(*pair) for pair in sums.reshape(-1, 2).tolist()]
 
     def named(names: Sequence[str], values: Sequence[LossSum]) -> dict[str, LossSum]:
-        return {
-            name: value for name, value in zip(names, values, strict=True) if value.tokens
-        }
+        return {name: value for name, value in zip(names, values, strict=True) if value.tokens}
 
-    return HeldoutLoss(
-        named(sources, each[: len(sources)]), named(kinds, each[len(sources) :])
-    )
+    return HeldoutLoss(named(sources, each[: len(sources)]), named(kinds, each[len(sources) :]))
 
 
 def _add(total: LossSum, losses: np.ndarray, places: np.ndarray) -> None:

@@ -48,7 +48,7 @@ def linear_cross_entropy(
         call `backward` on; and the cross-entropies, (N,) fp32 without gradient, 0 where there is
         no label.
     """
-    total, losses_N = _LinearCrossEntropy.apply(
+    total, losses_N = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden_ND, weight_VD, bias_V, labels_N, scales_N, z_loss, chunk_tokens
     )
     return total, losses_N
@@ -89,7 +89,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return sums.total, sums.losses_N
 
     @staticmethod
-    def backward(ctx: Any, grad_total: torch.Tensor, _: Any) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_total: torch.Tensor, _: Any) -> tuple[Any, ...]:
         scaled = [None if grad is None else grad.mul_(grad_total) for grad in ctx.grads]
         del ctx.grads
         return *scaled, None, None, None, None
@@ -108,9 +108,9 @@ class _Sums:
     ) -> "_Sums":
         grads: tuple[Any, ...] = (None, None, None)
         if has_grads:
-            sum_type = {"dtype": torch.float32, "device": hidden.device}
-            bias = None if bias_V is None else torch.zeros(len(head), **sum_type)
-            grads = (torch.zeros_like(hidden), torch.zeros(head.shape, **sum_type), bias)
+            weight = torch.zeros_like(head, dtype=torch.float32)
+            bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
+            grads = (torch.empty_like(hidden), weight, bias)
         return cls(
             torch.zeros((), dtype=torch.float32, device=hidden.device),
             torch.zeros(len(hidden), dtype=torch.float32, device=hidden.device),

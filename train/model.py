@@ -3,7 +3,9 @@
 B: rows of a micro-batch, T: seq_len, N: B * T, D: hidden size.
 """
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,45 +42,71 @@ def build_model(
         InputError: the shape has unknown fields, the weights cannot be had, or their vocabulary is
             smaller than the tokenizer's.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    tokenizer = load_tokenizer(tokenizer_reference, trust_remote_code=config.trust_remote_code)
+    shape = load_shape(config, tokenizer_reference)
     backend = choose_backend(config.attention, device or torch.device("cpu"), compute_dtype)
     options = {
         "attn_implementation": implementation_of(backend),
         "trust_remote_code": config.trust_remote_code,
+        "dtype": torch.float32,
     }
     if config.init_from:
-        try:
+        with _explained(config):
             model = AutoModelForCausalLM.from_pretrained(
-                resolve_model(config.init_from), dtype=torch.float32, **options
+                resolve_model(config.init_from), config=shape, **options
             )
-        except OSError as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise InputError(
-                f"train.model.init_from = {config.init_from!r} cannot be loaded: {first_line}"
-            ) from error
     else:
-        shape = {
+        model = AutoModelForCausalLM.from_config(shape, **options)
+    model.config.use_cache = False
+    return model
+
+
+def load_shape(config: ModelConfig, tokenizer_reference: str) -> Any:
+    """The Hugging Face config of the model, without its weights.
+
+    Raises:
+        InputError: as `build_model`.
+    """
+    from transformers import AutoConfig
+
+    tokenizer = load_tokenizer(tokenizer_reference, trust_remote_code=config.trust_remote_code)
+    if config.init_from:
+        with _explained(config):
+            shape = AutoConfig.from_pretrained(
+                resolve_model(config.init_from), trust_remote_code=config.trust_remote_code
+            )
+    else:
+        fields = {
             "vocab_size": len(tokenizer),
             "bos_token_id": tokenizer.bos_token_id,
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
         } | config.shape
         try:
-            model_config = AutoConfig.for_model(**shape)
+            shape = AutoConfig.for_model(**fields)
         except ValueError as error:
             raise InputError(f"train.model.shape: {error}") from error
-        _refuse_unknown_fields(config.shape, model_config)
-        model = AutoModelForCausalLM.from_config(model_config, dtype=torch.float32, **options)
-    if model.config.vocab_size < len(tokenizer):
+        _refuse_unknown_fields(config.shape, shape)
+    if shape.vocab_size < len(tokenizer):
         raise InputError(
-            f"the model's vocabulary ({model.config.vocab_size}) is smaller than the tokenizer's "
+            f"the model's vocabulary ({shape.vocab_size}) is smaller than the tokenizer's "
             f"({len(tokenizer)}); pack.tokenizer must be the tokenizer of the model to train"
         )
-    model.config.use_cache = False
-    return model
+    return shape
+
+
+@contextlib.contextmanager
+def _explained(config: ModelConfig) -> Iterator[None]:
+    """Say in one line why a model cannot be loaded."""
+    try:
+        yield
+    except OSError as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"train.model.init_from = {config.init_from!r} cannot be loaded: {first_line}"
+        ) from error
 
 
 def _refuse_unknown_fields(shape: dict[str, Any], model_config: Any) -> None:

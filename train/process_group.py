@@ -1,4 +1,4 @@
-"""The ranks of a run, joined; the small numbers they agree on; what DeepSpeed would leave behind."""
+"""The ranks of a run, joined; what they agree on; and what DeepSpeed would leave behind of them."""
 
 import os
 from collections.abc import Sequence

@@ -13,5 +13,7 @@ def learning_rate(config: OptimizerConfig, step: int, num_steps: int) -> float:
     if config.schedule == "wsd":  # Hu et al., 2024, arXiv 2404.06395
         begin = max(begin, round(num_steps * (1 - config.decay_fraction)))
     progress = min(1.0, max(0, step - begin) / max(1, num_steps - begin))
-    share = 0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 1 - progress
+    share = (
+        0.5 * (1 + math.cos(math.pi * progress)) if config.schedule == "cosine" else 1 - progress
+    )
     return config.peak_lr * (config.final_lr_ratio + (1 - config.final_lr_ratio) * share)

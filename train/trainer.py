@@ -28,10 +28,11 @@ from train.checkpoints.marker import CheckpointMarker
 from train.checkpoints.session import RunCheckpoints
 from train.deepspeed_config import deepspeed_config
 from train.evaluation import HeldoutEvaluation
+from train.flops import document_pairs
 from train.model import ModelInputs, PackedCausalLM, build_model
 from train.optimizer import Veto, make_optimizer
 from train.process_group import Host
-from train.reporting import Reporter
+from train.reporting import Reporter, Speed
 from train.schedule import learning_rate
 from train.sections import Sections, rows_of
 from train.stopping import StopRequest
@@ -73,6 +74,8 @@ class Trainer:
         self.state = EngineState(self.engine, names)
         self.device = self.engine.device
         self.step = self._resume(newest)
+        seq_len = int(rows.config["seq_len"])
+        self.speed = Speed(self.config, self.causal_lm, seq_len, self.host.num_ranks)
         self.reporter = Reporter(sections, stage.identity.instance, self.host.rank, self.step)
         self.reporter.greet(newest, self.batches.newcomers)
         self.evaluation = HeldoutEvaluation(sections, rows, self.host, self.device)
@@ -128,7 +131,9 @@ class Trainer:
         mine, size = next(self.batches), self.config.micro_rows
         batches = [mine.slice(start, start + size) for start in range(0, mine.num_rows, size)]
         data_wait_s = time.monotonic() - started
-        num_tokens = self.host.sum(_tokens_by_source(batches, len(self.sources)))
+        counts = _tokens_by_source(mine, len(self.sources))
+        numbers = self.host.sum([*counts, document_pairs(mine.positions)])
+        num_tokens, num_pairs = numbers[:-1], float(numbers[-1])
         lr = learning_rate(self.config.optimizer, self.step, self.config.num_steps)
         for group in self.engine.basic_optimizer.param_groups:
             group["lr"] = lr
@@ -143,9 +148,15 @@ class Trainer:
             self._learn_from(loss_sums, num_tokens)
         elif self.config.anomaly.policy == "rollback":
             anomaly = self._roll_back(anomaly)
-        times = {"time/step_s": time.monotonic() - started, "time/data_wait_s": data_wait_s}
-        metrics = self._metrics(loss_sums, num_tokens)
-        metrics |= {"lr": lr, "grad_norm": grad_norm, **times}
+        step_s = time.monotonic() - started
+        metrics = self._metrics(loss_sums, num_tokens) | self.speed.metrics(step_s, num_pairs)
+        metrics |= {
+            "lr": lr,
+            "grad_norm": grad_norm,
+            "time/step_s": step_s,
+            "time/data_wait_s": data_wait_s,
+            "time/data_wait_share": data_wait_s / step_s,
+        }
         return metrics | ({"anomaly": anomaly} if anomaly else {})
 
     def save(self, is_async: bool) -> float:
@@ -311,9 +322,8 @@ def _grad_norm(model: torch.nn.Module) -> float:
     return float(torch.nn.utils.get_total_norm(grads))
 
 
-def _tokens_by_source(batches: list[Batch], num_sources: int) -> np.ndarray:
+def _tokens_by_source(batch: Batch, num_sources: int) -> np.ndarray:
     """Trained tokens of each source, (num_sources,) fp64."""
     counts = np.zeros(num_sources)
-    for batch in batches:
-        np.add.at(counts, batch.source_ids, (batch.labels != IGNORE_LABEL).sum(axis=1))
+    np.add.at(counts, batch.source_ids, (batch.labels != IGNORE_LABEL).sum(axis=1))
     return counts

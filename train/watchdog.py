@@ -105,7 +105,9 @@ def explain_hang(beats: dict[int, Beat | None]) -> str:
     first = min(places.values())
     behind = [rank for rank, place in places.items() if place == first]
     if len(behind) == len(places):
-        return "all ranks are at the same point; the network between them, or the accelerator, hangs"
+        return (
+            "all ranks are at the same point; the network between them, or the accelerator, hangs"
+        )
     step, phase = first
     names = ", ".join(map(str, behind))
     return f"rank {names} is still at the {PHASES[phase]} of step {step}"
@@ -113,7 +115,7 @@ def explain_hang(beats: dict[int, Beat | None]) -> str:
 
 def _connect() -> Any:
     """A connection of our own: a call that waits on another one holds that one up."""
-    from torch.distributed import TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     try:
         return TCPStore(

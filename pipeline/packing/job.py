@@ -300,7 +300,6 @@ class _PackWorker:
                 index.write(self._index_of(row, examples, has_responses=split == HELDOUT))
         return [rows.entry(), index.entry()], sum(text.num_trained for text in texts)
 
-
     def _index_of(
         self, row: list[Piece], examples: list[_Example], has_responses: bool
     ) -> list[dict[str, Any]]:
@@ -310,8 +309,9 @@ class _PackWorker:
             example = examples[piece.document]
             records.append({"documents": example.document_ids, "start": piece.start})
             if has_responses:
+                shift = at - piece.start
                 records[-1]["responses"] = [
-                    [max(start, piece.start) - piece.start + at, min(end, piece.end) - piece.start + at, kind]
+                    [max(start, piece.start) + shift, min(end, piece.end) + shift, kind]
                     for start, end, kind in self._tokeniser.responses(example.rendered)
                     if start < piece.end and end > piece.start
                 ]

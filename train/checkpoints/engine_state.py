@@ -93,9 +93,7 @@ class EngineState:
     def _whole(self, weight: torch.nn.Parameter, name: str) -> Fragment:
         state = self._engine.basic_optimizer.state[weight]
         tensors = {kind: state[kind].view(-1) for kind in KINDS[1:]}
-        return Fragment(
-            name, tuple(weight.shape), 0, {WEIGHT: weight.detach().view(-1)} | tensors
-        )
+        return Fragment(name, tuple(weight.shape), 0, {WEIGHT: weight.detach().view(-1)} | tensors)
 
     def _linked(self, weight: torch.nn.Parameter, name: str) -> Fragment | None:
         """Of stages 1 and 2, through the links from weights to the flat partition."""

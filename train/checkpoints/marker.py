@@ -139,6 +139,4 @@ def remove(folder: str, step: int) -> None:
 
 def steps_to_remove(steps: list[int], keep: int, keep_every: int) -> list[int]:
     """Which checkpoints go: all but the newest `keep` and multiples of `keep_every` (0: none)."""
-    return [
-        step for step in sorted(steps)[:-keep] if not (keep_every and step % keep_every == 0)
-    ]
+    return [step for step in sorted(steps)[:-keep] if not (keep_every and step % keep_every == 0)]

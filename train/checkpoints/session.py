@@ -62,9 +62,7 @@ class RunCheckpoints:
                 return marker
         return None
 
-    def restore(
-        self, marker: CheckpointMarker, state: EngineState, model: torch.nn.Module
-    ) -> None:
+    def restore(self, marker: CheckpointMarker, state: EngineState, model: torch.nn.Module) -> None:
         """Load weights, optimizer state, buffers and random states."""
         reader = CheckpointReader(self._folder, marker)
         state.load(reader.read, marker.optimizer_steps)
@@ -103,7 +101,7 @@ class RunCheckpoints:
         return time.monotonic() - started
 
     def clean_up_failure(self) -> bool:
-        """After a step: if one rank could not write its part, drop the save; whether that was so."""
+        """After a step: drop the save if a rank could not write its part; whether that was so."""
         if not self._host.any(self._writer.failure is not None):
             return False
         self._drop()
@@ -112,9 +110,7 @@ class RunCheckpoints:
     def finish(self) -> bool:
         """Wait for the save under way; False if the last one failed."""
         while not self._has_failed:
-            failed, busy = self._host.sum(
-                [self._writer.failure is not None, self._writer.is_busy]
-            )
+            failed, busy = self._host.sum([self._writer.failure is not None, self._writer.is_busy])
             if failed:
                 self._drop()
             elif not busy:

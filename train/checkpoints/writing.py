@@ -1,7 +1,7 @@
 """Writes checkpoints while training goes on.
 
-    main thread   copy to the host │ training goes on ...          │ learns at a step: done, failed
-    its thread                     │ data ─▶ sidecar ─▶ (rank 0: all sidecars ─▶ marker, old ones go)
+    main thread   copy to the host │ training goes on ...        │ learns after a step what failed
+    its thread                     │ data ─▶ sidecar ─▶ rank 0: all sidecars ─▶ marker, old ones go
 
 No rank waits for another in its thread: rank 0 looks for the sidecars of the others, and a rank
 that fails says so with the numbers that ranks exchange at every step.
@@ -38,7 +38,7 @@ class CheckpointWriter:
     """One rank's part in writing checkpoints."""
 
     def __init__(self, folder: str, keep: int, keep_every: int) -> None:
-        """Write below `folder`; keep the newest `keep` and every `keep_every`th step's (0: none)."""
+        """Write below `folder`; keep the newest `keep`, and multiples of `keep_every` (0: none)."""
         self._folder, self._keep, self._keep_every = folder, keep, keep_every
         self._rank = torch.distributed.get_rank()
         self._copies: dict[str, torch.Tensor] = {}

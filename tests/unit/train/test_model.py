@@ -1,4 +1,4 @@
-"""The document mask: packed rows give each document the loss it has alone."""
+"""The model on packed rows: each document has the loss it has alone, on every backend."""
 
 from pathlib import Path
 
@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from pipeline.errors import InputError
-from pipeline.loader.batch import make_batch
+from pipeline.loader.batch import Batch, make_batch
 from pipeline.packing.plan import build_rows, plan_rows
-from train.config import ModelConfig
-from train.model import build_model, document_mask, token_losses
+from train.attention import implementation_of
+from train.config import LossConfig, ModelConfig
+from train.model import ModelInputs, PackedCausalLM, build_model
 
 SHAPE = {
     "model_type": "llama",
@@ -20,32 +21,62 @@ SHAPE = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
 }
+MIXTRAL = SHAPE | {
+    "model_type": "mixtral",
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "sliding_window": None,
+}
+BACKENDS = ["varlen", "sdpa", "eager"]
+CPU = torch.device("cpu")
 
 
-def batch_of(documents: list[np.ndarray], seq_len: int):
+def batch_of(documents: list[np.ndarray], seq_len: int) -> tuple[list, Batch]:
     plan = plan_rows([len(document) for document in documents], seq_len)
     block = build_rows(documents, plan, seq_len, 0, np.dtype(np.uint16))
-    batch = make_batch(block, np.zeros(block.num_rows))
-    names = ("input_ids", "labels", "positions", "segment_ids")
-    return plan, [torch.from_numpy(getattr(batch, name)) for name in names]
+    return plan, make_batch(block, np.zeros(block.num_rows))
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_packed_and_unpacked_losses_are_equal(tokenizer_folder: Path, attention: str) -> None:
-    model = build_model(ModelConfig(shape=SHAPE, attention=attention), str(tokenizer_folder), 0)
-    model.eval()
+def model_of(tokenizer_folder: Path, shape: dict, attention: str) -> PackedCausalLM:
+    is_flex = attention == "flex"  # which is refused for training on a CPU
+    config = ModelConfig(shape=shape, attention="varlen" if is_flex else attention)
+    model = build_model(config, str(tokenizer_folder), 0)
+    if is_flex:
+        model.set_attn_implementation(implementation_of("flex"))
+    return PackedCausalLM(model)
+
+
+def losses_of(model: PackedCausalLM, batch: Batch, has_document_mask: bool = True) -> torch.Tensor:
+    return model(ModelInputs.of(batch, CPU, has_document_mask=has_document_mask))[1]
+
+
+@pytest.mark.parametrize("attention", [*BACKENDS, "flex"])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        SHAPE,
+        SHAPE | {"model_type": "qwen2"},
+        SHAPE | {"model_type": "mistral", "num_key_value_heads": 1},
+        MIXTRAL,
+    ],
+    ids=["llama", "qwen2", "mistral-mqa", "mixtral"],
+)
+def test_packed_and_unpacked_losses_are_equal(
+    tokenizer_folder: Path, attention: str, shape: dict
+) -> None:
+    model = model_of(tokenizer_folder, shape, attention).eval()
     random = np.random.default_rng(0)
     documents = [random.integers(2, 250, size=n).astype(np.uint16) for n in (9, 20, 5, 14, 7)]
-    plan, inputs = batch_of(documents, 32)
+    plan, batch = batch_of(documents, 32)
     assert max(len(row) for row in plan) > 1, "nothing is packed, the test would be vacuous"
     with torch.no_grad():
-        packed = token_losses(model, *inputs)
-        unmasked = token_losses(model, *inputs[:3], None)
+        packed = losses_of(model, batch)
+        unmasked = losses_of(model, batch, has_document_mask=False)
         for row, pieces in enumerate(plan):
             at = 0
             for number, piece in enumerate(pieces):
                 _, alone = batch_of([documents[piece.document]], piece.length)
-                expected = token_losses(model, *alone)[0]
+                expected = losses_of(model, alone)[0]
                 found = packed[row, at : at + piece.length]
                 torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
                 if number:
@@ -54,7 +85,7 @@ def test_packed_and_unpacked_losses_are_equal(tokenizer_folder: Path, attention:
                 at += piece.length
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", BACKENDS)
 def test_training_on_packed_and_on_unpacked_rows_is_the_same(
     tokenizer_folder: Path, attention: str
 ) -> None:
@@ -63,30 +94,104 @@ def test_training_on_packed_and_on_unpacked_rows_is_the_same(
     lengths = (9, 20, 5, 14, 7, 32, 27)
     documents = [random.integers(2, 250, size=n).astype(np.uint16) for n in lengths]
     alone = [batch_of([document], 32)[1] for document in documents]
-    unpacked = [torch.cat(arrays) for arrays in zip(*alone, strict=True)]
     plan, packed = batch_of(documents, 32)
     assert len(plan) < len(documents), "nothing is packed, the test would be vacuous"
+    num_labels = int((packed.labels != -100).sum())
     found = []
-    for inputs in (packed, unpacked):
-        config = ModelConfig(shape=SHAPE, attention=attention)
-        model = build_model(config, str(tokenizer_folder), 0)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for batches in ([packed], alone):
+        model = model_of(tokenizer_folder, SHAPE, attention)
+        optimizer = torch.optim.SGD(model.causal_lm.parameters(), lr=0.5)
+        with torch.no_grad():
+            before = [float(losses_of(model, each).sum()) for each in alone]
         for _ in range(10):
             optimizer.zero_grad()
-            losses = token_losses(model, *inputs)
-            (losses.sum() / (inputs[1] != -100).sum()).backward()
+            for batch in batches:
+                scales = np.full(batch.num_rows, 1 / num_labels)
+                model(ModelInputs.of(batch, CPU, scales))[0].backward()
             optimizer.step()
         with torch.no_grad():
-            found.append([float(token_losses(model, *each).sum()) for each in alone])
-            untrained = build_model(config, str(tokenizer_folder), 0)
-            before = [float(token_losses(untrained, *each).sum()) for each in alone]
+            found.append([float(losses_of(model, each).sum()) for each in alone])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
     assert max(np.array(found[0]) / np.array(before)) < 0.9, "nothing was learned"
 
 
-def test_mask_shape_and_content() -> None:
-    mask = document_mask(torch.tensor([[0, 0, 1, -1]]))[0, 0]
-    assert mask.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+def test_the_loss_is_that_of_transformers(tokenizer_folder: Path) -> None:
+    """On one document that fills its row, with the gradients of every weight."""
+    random = np.random.default_rng(2)
+    _, batch = batch_of([random.integers(2, 250, size=32).astype(np.uint16)], 32)
+    model = model_of(tokenizer_folder, SHAPE, "varlen")
+    model(ModelInputs.of(batch, CPU, np.full(1, 1 / 31)))[0].backward()
+    theirs = build_model(ModelConfig(shape=SHAPE, attention="eager"), str(tokenizer_folder), 0)
+    ids = torch.from_numpy(batch.input_ids).long()
+    theirs(input_ids=ids, labels=ids).loss.backward()
+    expected = dict(theirs.named_parameters())
+    for name, weight in model.causal_lm.named_parameters():
+        torch.testing.assert_close(weight.grad, expected[name].grad, rtol=1e-4, atol=1e-6)
+
+
+def test_experts_are_kept_balanced_as_transformers_does(tokenizer_folder: Path) -> None:
+    random = np.random.default_rng(3)
+    _, batch = batch_of([random.integers(2, 250, size=32).astype(np.uint16)], 32)
+    shape = MIXTRAL | {"router_aux_loss_coef": 0.5}
+    total = model_of(tokenizer_folder, shape, "varlen")(
+        ModelInputs.of(batch, CPU, np.full(1, 1 / 31))
+    )[0]
+    theirs = build_model(ModelConfig(shape=shape, attention="eager"), str(tokenizer_folder), 0)
+    ids = torch.from_numpy(batch.input_ids).long()
+    expected = theirs(input_ids=ids, labels=ids, output_router_logits=True)
+    assert expected.aux_loss > 0
+    # One token has no label: the balance is weighted by the scales of all 32.
+    weighted = expected.loss + 0.5 * expected.aux_loss / 31
+    torch.testing.assert_close(total, weighted, rtol=1e-4, atol=1e-5)
+
+
+def test_few_labels_skip_the_head_for_the_others(tokenizer_folder: Path) -> None:
+    random = np.random.default_rng(4)
+    _, batch = batch_of([random.integers(2, 250, size=32).astype(np.uint16)], 32)
+    model = model_of(tokenizer_folder, SHAPE, "varlen")
+    everything = losses_of(model, batch).detach()
+    batch.labels[:, :20] = -100
+    inputs = ModelInputs.of(batch, CPU, np.full(1, 0.5))
+    assert inputs.kept_K is not None
+    assert inputs.kept_K.tolist() == list(range(20, 31))
+    total, losses = model(inputs)
+    torch.testing.assert_close(losses[:, 20:], everything[:, 20:])
+    assert not losses[:, :20].any()
+    torch.testing.assert_close(total, everything[:, 20:].sum() * 0.5)
+
+
+def test_z_loss_is_added(tokenizer_folder: Path) -> None:
+    random = np.random.default_rng(5)
+    _, batch = batch_of([random.integers(2, 250, size=16).astype(np.uint16)], 16)
+    config = ModelConfig(shape=SHAPE)
+    causal_lm = build_model(config, str(tokenizer_folder), 0)
+    plain = PackedCausalLM(causal_lm)(ModelInputs.of(batch, CPU))[0]
+    with_z = PackedCausalLM(causal_lm, LossConfig(z_loss=0.1))(ModelInputs.of(batch, CPU))[0]
+    logits = (
+        causal_lm.set_attn_implementation("eager")
+        or causal_lm(input_ids=torch.from_numpy(batch.input_ids).long()).logits
+    )
+    z = logits[0, :15].logsumexp(dim=1).square().sum()
+    torch.testing.assert_close(with_z - plain, 0.1 * z, rtol=1e-4, atol=1e-4)
+
+
+def test_a_dense_mask_cannot_slide_in_some_layers_only(tokenizer_folder: Path) -> None:
+    shape = SHAPE | {
+        "model_type": "qwen2",
+        "use_sliding_window": True,
+        "sliding_window": 8,
+        "max_window_layers": 1,
+    }
+    _, batch = batch_of([np.arange(2, 18).astype(np.uint16)], 16)
+    with pytest.raises(InputError, match="only some layers of qwen2.*use 'varlen'"):
+        losses_of(model_of(tokenizer_folder, shape, "sdpa"), batch)
+    assert losses_of(model_of(tokenizer_folder, shape, "varlen"), batch).any()
+
+
+def test_soft_caps_of_logits_are_refused(tokenizer_folder: Path) -> None:
+    shape = SHAPE | {"model_type": "gemma2", "head_dim": 8}
+    with pytest.raises(InputError, match="final_logit_softcapping"):
+        model_of(tokenizer_folder, shape, "eager")
 
 
 def test_an_unknown_shape_field_is_named(tokenizer_folder: Path) -> None:
