@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,8 +22,10 @@ from train.config import TrainConfig
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
 _ERROR = "error: "
-_SHOWN = ("step ", "resumed ", "stopped ", "left out ", _ERROR)
+_SHOWN = ("step ", "resumed ", "stopped ", "left out ", "passed over ", _ERROR)
+_LOCAL_RANK = "--local_rank="
 _TAIL_LINES = 15
+_WATCH_S = 0.25
 
 
 class TrainingStoppedError(Exception):
@@ -75,7 +78,8 @@ def run_training(
             start_new_session=True,  # Ctrl-C reaches us alone, and we ask the ranks to save
         )
         assert process.stdout is not None
-        with _stops_ranks_of(process.pid):
+        watch = _RankWatch(process.pid)
+        with _stops_ranks_of(process.pid), watch:
             for line in process.stdout:
                 log.write(line)
                 log.flush()
@@ -90,21 +94,81 @@ def run_training(
     if exit_code:
         shown = "".join(tail) if exit_code != 2 else ""  # 2: its one error line is on the screen
         raise TrainingStoppedError(
-            exit_code, f"{shown}training ended with exit code {exit_code}; all output: {log_path}"
+            exit_code,
+            f"{shown}training ended with {_in_words(exit_code)}{watch.blame()}; "
+            f"all output: {log_path}",
         )
+
+
+class _RankWatch:
+    """Notes which rank ends first; the launcher then ends the others, and says of all the same."""
+
+    def __init__(self, launcher: int) -> None:
+        self._launcher = launcher
+        self._first: int | None = None
+        self._has_ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="ipt-ranks", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._has_ended.set()
+        self._thread.join()
+
+    def blame(self) -> str:
+        """Who it was, in words."""
+        return "" if self._first is None else f" after rank {self._first} ended"
+
+    def _watch(self) -> None:
+        ranks: dict[int, psutil.Process] = {}
+        while not self._has_ended.wait(_WATCH_S):
+            if not ranks:
+                ranks = _ranks_of(self._launcher)
+            for number, rank in ranks.items():
+                if _has_ended(rank):
+                    self._first = number
+                    return
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _ranks_of(launcher: int) -> dict[int, psutil.Process]:
+    """The launcher's ranks that are running, by their number on this machine."""
+    found = {}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(launcher).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                for part in child.cmdline():
+                    if part.startswith(_LOCAL_RANK):
+                        found[int(part.removeprefix(_LOCAL_RANK))] = child
+    return found
+
+
+def _in_words(exit_code: int) -> str:
+    """An exit code, by the signal's name if the launcher made it of one."""
+    number = 256 - exit_code
+    if number in set(signal.Signals):
+        return f"{signal.Signals(number).name} (exit code {exit_code})"
+    return f"exit code {exit_code}"
 
 
 @contextlib.contextmanager
 def _stops_ranks_of(launcher: int) -> Iterator[None]:
-    """While training runs, turn SIGTERM and Ctrl-C to us into a request to the ranks to save."""
+    """Turn SIGTERM, SIGUSR1 and Ctrl-C to us into a request to the ranks to save and stop."""
 
     def ask(_number: int, _frame: FrameType | None) -> None:
-        for child in psutil.Process(launcher).children(recursive=True):
+        for rank in _ranks_of(launcher).values():
             with contextlib.suppress(psutil.Error):
-                if any(part.startswith("--local_rank=") for part in child.cmdline()):
-                    child.terminate()
+                rank.terminate()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    asked_by = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before = {number: signal.signal(number, ask) for number in asked_by}
     try:
         yield
     finally:

@@ -1,5 +1,7 @@
 """Settings of training, export and evaluation."""
 
+import tomllib
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -7,6 +9,7 @@ from pydantic import Field, model_validator
 from pipeline.config import StrictConfig
 from pipeline.loader.share import rows_per_rank
 
+_SHAPES = Path(__file__).parent / "shapes"
 Attention = Literal["auto", "varlen", "flex", "sdpa", "eager"]
 
 
@@ -15,9 +18,11 @@ class ModelConfig(StrictConfig):
 
     init_from: str = ""
     """Model reference whose weights are trained further; empty: from scratch."""
+    preset: str = ""
+    """From scratch: name of a shape in `train/shapes/`, such as `mistral-500m` or `moe-small`."""
     shape: dict[str, Any] = Field(default_factory=dict)
-    """From scratch: `model_type` and the fields of that Hugging Face config. The vocabulary size
-    and special tokens come from the tokenizer of the packed rows."""
+    """From scratch: `model_type` and the fields of that Hugging Face config, or what differs from
+    the preset. Vocabulary size and special tokens come from the tokenizer of the packed rows."""
     attention: Attention = "auto"
     """Attention backend: `varlen` (each document by itself: FlashAttention on a GPU in bf16, SDPA
     else), `flex` (FlexAttention with a block mask; GPUs only), `sdpa` or `eager` with a dense mask; `auto`:
@@ -27,11 +32,20 @@ class ModelConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "ModelConfig":
-        if bool(self.init_from) == bool(self.shape):
-            raise ValueError("give either init_from (weights) or shape (from scratch)")
-        if self.shape and "model_type" not in self.shape:
+        if bool(self.init_from) == bool(self.shape or self.preset):
+            raise ValueError("give either init_from (weights) or preset or shape (from scratch)")
+        if not self.init_from and "model_type" not in self.full_shape():
             raise ValueError("shape needs model_type, for example model_type = 'llama'")
         return self
+
+    def full_shape(self) -> dict[str, Any]:
+        """The fields of the Hugging Face config: the preset's, and those given in their place."""
+        if not self.preset:
+            return dict(self.shape)
+        names = sorted(path.stem for path in _SHAPES.glob("*.toml"))
+        if self.preset not in names:
+            raise ValueError(f"preset {self.preset!r} is not one of {', '.join(names)}")
+        return tomllib.loads((_SHAPES / f"{self.preset}.toml").read_text("utf-8")) | self.shape
 
 
 class OptimizerConfig(StrictConfig):

@@ -83,12 +83,12 @@ def load_shape(config: ModelConfig, tokenizer_reference: str) -> Any:
             "bos_token_id": tokenizer.bos_token_id,
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
-        } | config.shape
+        } | config.full_shape()
         try:
             shape = AutoConfig.for_model(**fields)
         except ValueError as error:
             raise InputError(f"train.model.shape: {error}") from error
-        _refuse_unknown_fields(config.shape, shape)
+        _refuse_unknown_fields(config.full_shape(), shape)
     if shape.vocab_size < len(tokenizer):
         raise InputError(
             f"the model's vocabulary ({shape.vocab_size}) is smaller than the tokenizer's "

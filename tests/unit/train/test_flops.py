@@ -145,15 +145,16 @@ def test_experts_of_unknown_number_are_not_counted() -> None:
 
 
 def test_pairs_are_what_the_mask_lets_through() -> None:
-    torch = pytest.importorskip("torch")
-    from train.model import document_mask
+    import torch
 
+    from train.attention import Documents
+
+    device = torch.device("cpu")
     lengths = [[4, 2, 6], [12], [1, 1, 10]]
     positions = np.array([[n for length in row for n in range(length)] for row in lengths])
-    segments = np.array([np.repeat(np.arange(len(row)), row) for row in lengths])
     assert document_pairs(positions.astype(np.int32)) == 10 + 3 + 21 + 78 + 1 + 1 + 55
-    assert document_pairs(positions) == document_mask(torch.from_numpy(segments)).sum()
-    assert row_pairs(3, 12) == document_mask(torch.zeros(3, 12)).sum()
+    assert document_pairs(positions) == Documents.of_positions(positions, device).mask().sum()
+    assert row_pairs(3, 12) == Documents.of_whole_rows(3, 12, device).mask().sum()
     assert saved_share(document_pairs(positions), row_pairs(3, 12)) == pytest.approx(
         (234 - 169) / 234
     )

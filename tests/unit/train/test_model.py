@@ -11,7 +11,7 @@ from pipeline.loader.batch import Batch, make_batch
 from pipeline.packing.plan import build_rows, plan_rows
 from train.attention import implementation_of
 from train.config import LossConfig, ModelConfig
-from train.model import ModelInputs, PackedCausalLM, build_model
+from train.model import ModelInputs, PackedCausalLM, build_model, load_shape
 
 SHAPE = {
     "model_type": "llama",
@@ -192,6 +192,29 @@ def test_soft_caps_of_logits_are_refused(tokenizer_folder: Path) -> None:
     shape = SHAPE | {"model_type": "gemma2", "head_dim": 8}
     with pytest.raises(InputError, match="final_logit_softcapping"):
         model_of(tokenizer_folder, shape, "eager")
+
+
+@pytest.mark.parametrize(
+    ("preset", "millions"),
+    [
+        ("mistral-500m", 571),
+        ("mistral-1.3b", 1473),
+        ("llama-135m", 125),
+        ("llama-1b", 1039),
+        ("qwen3-0.6b", 473),
+        ("moe-small", 260),
+    ],
+)
+def test_a_preset_has_the_size_it_is_named_after(
+    tokenizer_folder: Path, preset: str, millions: int
+) -> None:
+    """With 32,000 words, which the small models' own vocabularies exceed."""
+    from transformers import AutoModelForCausalLM
+
+    config = ModelConfig(preset=preset, shape={"vocab_size": 32_000})
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(load_shape(config, str(tokenizer_folder)))
+    assert sum(each.numel() for each in model.parameters()) / 1e6 == pytest.approx(millions, abs=1)
 
 
 def test_an_unknown_shape_field_is_named(tokenizer_folder: Path) -> None:
