@@ -169,11 +169,33 @@ def export(config: Config, overrides: Overrides = None, dry_run: DryRun = False)
     _run_stage("export", config, overrides, dry_run=dry_run)
 
 
-@app.command(name="eval", epilog="Example: ipt eval my.toml eval.max_rows=1000")
+@app.command(name="eval", epilog="Example: ipt eval my.toml --model runs/a/hf --model runs/b/hf")
 @reports_errors
-def evaluate(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Measure held-out loss per source and write a sample of the exported model."""
+def evaluate(
+    config: Config,
+    overrides: Overrides = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Compare this model, and others by more --model, on the tasks of eval.tasks; "
+            "the run's own stages are not touched.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Measure held-out loss per source, a sample and eval.tasks of the exported model."""
+    from launch.comparison import compare_models, print_scores
+    from launch.references import invocation_of
+
+    invocation = invocation_of(config, overrides)
+    if models:
+        compare_models(invocation, models, dry_run=dry_run)
+        return
     _run_stage("eval", config, overrides, dry_run=dry_run)
+    if not dry_run:
+        print_scores(invocation.config.folder)
 
 
 @app.command(epilog="Example: ipt run quickstart run.dir=runs/mine")

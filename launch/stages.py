@@ -247,4 +247,6 @@ def describe(manifest: Manifest) -> str:
             figures = {"files": len(manifest.parts)}
         case _:
             figures = {"held-out rows": manifest.records_out}
+            if tasks := counts.get("tasks"):
+                figures["tasks"] = tasks
     return ", ".join(f"{value:,} {name}" for name, value in figures.items())
