@@ -101,7 +101,7 @@ def _figure(models: Mapping[str, Scores]) -> Any:
     titles = [f"{task}: {score.main()[0]}" for task, score in first.items()]
     num_rows = -(-len(first) // _COLUMNS)
     num_columns = min(len(first), _COLUMNS)
-    figure = make_subplots(num_rows, num_columns, subplot_titles=titles, shared_xaxes=True)
+    figure = make_subplots(num_rows, num_columns, subplot_titles=titles)
     names = _short_names(list(models))
     for number, task in enumerate(first):
         metrics = [scores[task].main()[1] for scores in models.values()]

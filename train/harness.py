@@ -151,7 +151,7 @@ class Tasks:
                 f"({error}); run this where it can be (the data stays in the cache of "
                 f"Hugging Face), or choose local tasks, such as everyday"
             ) from error
-        except (OSError, ValueError, TypeError, LookupError, ImportError) as error:
+        except (OSError, ValueError, TypeError, LookupError, ImportError, RuntimeError) as error:
             raise InputError(_not_usable(name, error, folder)) from error
         except (jinja2.TemplateError, DatasetsError) as error:
             raise InputError(_not_usable(name, error, folder)) from error

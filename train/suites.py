@@ -1,10 +1,11 @@
 """Which tasks a config names: suites of the paper, tasks that ship here, a folder of one's own.
 
 `general` is what the paper reports for models trained from scratch, all of it. Of its domain
-evaluations lm-evaluation-harness has a part. Biomedicine: PubMedQA and MedQA-USMLE are the paper's;
-it has no ChemProt, RCT or MQP, so MedMCQA and the medical subjects of MMLU stand in. Finance: it
-has none of ConvFinQA, Headline, FiQA SA, FPB and NER, so the suite is MMLU's subjects on economy
-and accounting. Whoever has the paper's sets can name them as local tasks (`eval.task_folder`).
+evaluations lm-evaluation-harness has a part. Biomedicine: PubMedQA (by a task file of ours, see
+there) and MedQA-USMLE are the paper's; the harness has no ChemProt, RCT or MQP, so MedMCQA and the
+medical subjects of MMLU stand in. Finance: it has none of ConvFinQA, Headline, FiQA SA, FPB and
+NER, so the suite is MMLU's subjects on economy and accounting. Whoever has the paper's sets can
+name them as local tasks (`eval.task_folder`).
 """
 
 import hashlib
@@ -26,7 +27,7 @@ SUITES = {
         "mmlu",
     ),
     "biomedicine": (
-        "pubmedqa",
+        "pubmedqa_labeled",
         "medqa_4options",
         "medmcqa",
         "mmlu_anatomy",

@@ -77,6 +77,14 @@ def test_the_stage_shows_its_scores(tmp_path: Path) -> None:
     assert len(list(Path(folder.scores).iterdir())) == 1
 
 
+def test_a_run_refuses_an_unknown_task_before_its_first_stage(tmp_path: Path) -> None:
+    arguments = [f"run.dir={tmp_path}", 'eval.tasks=["evryday"]']
+    done = runner.invoke(app, ["run", "quickstart", *arguments])
+    assert done.exit_code == 2
+    assert "did you mean 'everyday'?" in done.output
+    assert not (tmp_path / "documents").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

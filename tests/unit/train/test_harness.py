@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from pipeline.errors import InputError
 from pipeline.pretrained import resolve_model
@@ -135,6 +136,32 @@ def test_local_tasks_groups_and_tags(tiny: tuple[Any, Any], halves: Path) -> Non
         (60 * first.metrics["acc"].value + 40 * second.metrics["acc"].value) / 100
     )
     assert first.metrics["acc"].value != second.metrics["acc"].value
+
+
+def test_pubmedqa_asks_about_its_abstract(tiny: tuple[Any, Any], tmp_path: Path) -> None:
+    """The task as shipped, over made-up records of the hub's schema."""
+    settings = yaml.safe_load((SHIPPED_TASKS / "pubmedqa_labeled.yaml").read_text())
+    del settings["dataset_name"]
+    files = {"data_files": {"train": "records.jsonl"}}
+    settings |= {"task": "made_up", "dataset_path": "json", "dataset_kwargs": files}
+    (tmp_path / "made_up.yaml").write_text(yaml.safe_dump(settings))
+    records = [
+        {
+            "pubid": number,
+            "question": f"Does tea number {number} help?",
+            "context": {"contexts": ["We gave tea.", "It was hot."], "labels": ["A", "B"]},
+            "long_answer": "",
+            "final_decision": decision,
+        }
+        for number, decision in enumerate(("yes", "no", "maybe"))
+    ]
+    (tmp_path / "records.jsonl").write_text("\n".join(map(json.dumps, records)) + "\n")
+    tasks = Tasks(EvalConfig(tasks=("made_up",), task_folder=str(tmp_path)))
+    assert tasks.score(*tiny, "made_up")["made_up"].num_examples == 3
+    task = tasks._loaded["made_up"]["tasks"]["made_up"]
+    asked = [instance.args for instance in task.instances]
+    prompt = "Abstract: We gave tea.\nIt was hot.\nQuestion: Does tea number 1 help?\nAnswer:"
+    assert asked[3:6] == [(prompt, " yes"), (prompt, " no"), (prompt, " maybe")]
 
 
 def test_the_harness_is_not_heard(tiny: tuple[Any, Any], capfd, halves: Path) -> None:
