@@ -1,18 +1,14 @@
 """The command line: `ipt STAGE CONFIG [section.key=value ...]`."""
 
-import functools
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import InputError, JobFailedError, StoppedError
-from pipeline.process import EXIT_STOPPED
+from launch.exits import EXIT_FAILED, reports_errors
+from pipeline.errors import InputError
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
 _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -45,36 +41,6 @@ AllowAppend = Annotated[
     typer.Option("--allow-append", help="Keep what is written, go on with what was added."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be used, touch nothing.")]
-
-
-def _reports_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn errors into one message and a documented exit code."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> None:
-        from launch.deepspeed import TrainingStoppedError
-
-        try:
-            command(*args, **kwargs)
-        except InputError as error:
-            _fail(f"error: {error}", EXIT_BAD_INPUT)
-        except TrainingStoppedError as error:
-            _fail(str(error), error.exit_code)
-        except StoppedError as error:
-            _fail(str(error), EXIT_STOPPED)
-        except JobFailedError as error:
-            _fail(f"error: {error}", EXIT_FAILED)
-        except OSError as error:
-            _fail(f"error: {error}; what was committed stays, run again to go on", EXIT_FAILED)
-        except KeyboardInterrupt:
-            _fail("interrupted; run the same command again to go on", EXIT_INTERRUPTED)
-
-    return wrapped
-
-
-def _fail(message: str, code: int) -> None:
-    print(message, file=sys.stderr, flush=True)
-    raise typer.Exit(code)
 
 
 def _show_config(invocation: Any) -> None:
@@ -111,7 +77,7 @@ def _run_stage(
 
 
 @app.command(epilog="Example: ipt ingest my.toml ingest.docs_per_part=2048")
-@_reports_errors
+@reports_errors
 def ingest(
     config: Config,
     overrides: Overrides = None,
@@ -123,7 +89,7 @@ def ingest(
 
 
 @app.command(epilog="Example: ipt synth my.toml synth.workers.max=8 synth.workers.gpus=1")
-@_reports_errors
+@reports_errors
 def synth(
     config: Config,
     overrides: Overrides = None,
@@ -135,7 +101,7 @@ def synth(
 
 
 @app.command(name="filter", epilog="Example: ipt filter my.toml filter.corpus_dedup.threshold=0.7")
-@_reports_errors
+@reports_errors
 def filter_pairs(
     config: Config,
     overrides: Overrides = None,
@@ -147,7 +113,7 @@ def filter_pairs(
 
 
 @app.command(epilog="Example: ipt pack my.toml pack.seq_len=4096")
-@_reports_errors
+@reports_errors
 def pack(
     config: Config,
     overrides: Overrides = None,
@@ -159,7 +125,7 @@ def pack(
 
 
 @app.command(epilog="Example: ipt mixture my.toml mixture.temperature=3 --output mixture.html")
-@_reports_errors
+@reports_errors
 def mixture(
     config: Config,
     overrides: Overrides = None,
@@ -185,7 +151,7 @@ def mixture(
 
 
 @app.command(epilog="Example: ipt train my.toml train.num_ranks=8 train.zero_stage=3")
-@_reports_errors
+@reports_errors
 def train(
     config: Config,
     overrides: Overrides = None,
@@ -197,21 +163,43 @@ def train(
 
 
 @app.command(epilog="Example: ipt export my.toml export.dtype=float32")
-@_reports_errors
+@reports_errors
 def export(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Write the trained model as a Hugging Face folder."""
     _run_stage("export", config, overrides, dry_run=dry_run)
 
 
-@app.command(name="eval", epilog="Example: ipt eval my.toml eval.max_rows=1000")
-@_reports_errors
-def evaluate(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Measure held-out loss per source and write a sample of the exported model."""
+@app.command(name="eval", epilog="Example: ipt eval my.toml --model runs/a/hf --model runs/b/hf")
+@reports_errors
+def evaluate(
+    config: Config,
+    overrides: Overrides = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Compare this model, and others by more --model, on the tasks of eval.tasks; "
+            "the run's own stages are not touched.",
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Measure held-out loss per source, a sample and eval.tasks of the exported model."""
+    from launch.comparison import compare_models, print_scores
+    from launch.references import invocation_of
+
+    invocation = invocation_of(config, overrides)
+    if models:
+        compare_models(invocation, models, dry_run=dry_run)
+        return
     _run_stage("eval", config, overrides, dry_run=dry_run)
+    if not dry_run:
+        print_scores(invocation.config.folder)
 
 
 @app.command(epilog="Example: ipt run quickstart run.dir=runs/mine")
-@_reports_errors
+@reports_errors
 def run(
     config: Config,
     overrides: Overrides = None,
@@ -237,7 +225,7 @@ def run(
 
 
 @app.command(epilog="Example: ipt submit synth my.toml --address http://head:8265")
-@_reports_errors
+@reports_errors
 def submit(
     stage: Annotated[str, typer.Argument(metavar="STAGE", help="synth, or another stage, or run.")],
     config: Config,
@@ -278,7 +266,7 @@ def submit(
 
 
 @app.command(epilog="Example: ipt status runs/quickstart")
-@_reports_errors
+@reports_errors
 def status(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Show how far each stage of a run is."""
     from launch.references import run_folder_of
@@ -289,7 +277,7 @@ def status(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> No
 
 
 @app.command(epilog="Example: ipt inspect runs/quickstart/filtered/sotu/part-00000000.jsonl.zst")
-@_reports_errors
+@reports_errors
 def inspect(
     path: Annotated[str, typer.Argument(help="Shard, sidecar, manifest, stage folder or TOML.")],
     overrides: Overrides = None,
@@ -310,7 +298,7 @@ def inspect(
 
 
 @app.command(epilog="Example: ipt render runs/quickstart --output texts.parquet")
-@_reports_errors
+@reports_errors
 def render(
     run: Run,
     overrides: Overrides = None,
@@ -336,7 +324,7 @@ def render(
 
 
 @app.command(epilog="Example: ipt report runs/mine --baseline runs/quickstart")
-@_reports_errors
+@reports_errors
 def report(
     run: Run,
     overrides: Overrides = None,
@@ -365,7 +353,7 @@ def report(
 
 
 @app.command(epilog="Example: ipt audit runs/quickstart")
-@_reports_errors
+@reports_errors
 def audit(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Prove that no document was lost or used twice; exit code 0 only then."""
     from launch.audit import audit_run

@@ -25,7 +25,8 @@ _ERROR = "error: "
 _SHOWN = ("step ", "resumed ", "stopped ", "left out ", "passed over ", _ERROR)
 _LOCAL_RANK = "--local_rank="
 _TAIL_LINES = 15
-_WATCH_S = 0.25
+_WATCH_S = 0.05
+_BY_SIGNAL, _BY_ITSELF = "by a signal", "by itself"
 
 
 class TrainingStoppedError(Exception):
@@ -125,17 +126,22 @@ class _RankWatch:
         while not self._has_ended.wait(_WATCH_S):
             if not ranks:
                 ranks = _ranks_of(self._launcher)
-            for number, rank in ranks.items():
-                if _has_ended(rank):
-                    self._first = number
-                    return
+            if ended := {number: _ending(rank) for number, rank in ranks.items() if _ending(rank)}:
+                # Those that lose another one follow within moments, by an error of their own.
+                self._first = min(ended, key=lambda number: (ended[number] != _BY_SIGNAL, number))
+                return
 
 
-def _has_ended(process: psutil.Process) -> bool:
+def _ending(process: psutil.Process) -> str:
+    """How a process has ended, if it has."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return ""
+        # The last field is the exit status, as for waitpid: its low bits are a signal's number.
+        status = Path(f"/proc/{process.pid}/stat").read_text().split()[-1]
+    except (psutil.NoSuchProcess, OSError):
+        return _BY_ITSELF
+    return _BY_SIGNAL if int(status) & 0x7F else _BY_ITSELF
 
 
 def _ranks_of(launcher: int) -> dict[int, psutil.Process]:

@@ -88,6 +88,19 @@ def _require_local(invocation: Invocation, stage: str) -> None:
         )
 
 
+def _require_tasks(invocation: Invocation) -> None:
+    """Refuse tasks that the evaluation to come would not know.
+
+    Raises:
+        InputError: a task is unknown, or the harness is not installed.
+    """
+    config = invocation.config
+    if config.eval.tasks and find_manifest(config.folder.eval) is None:
+        from train.harness import Tasks
+
+        Tasks(config.eval)
+
+
 def _train(invocation: Invocation) -> Manifest:
     from launch.deepspeed import run_training
     from train.identity import open_train_stage
@@ -187,7 +200,9 @@ def run_all(invocation: Invocation) -> None:
         InputError: a stage's input or leftovers cannot be used, or training could not follow what
             was added.
     """
-    _require_local(invocation, "train")  # said now rather than after days of synthesis
+    # Both are said now rather than after days of synthesis.
+    _require_local(invocation, "train")
+    _require_tasks(invocation)
     train = invocation.config.folder.train
     is_trained = find_manifest(train) is not None
     if is_trained:
@@ -247,4 +262,6 @@ def describe(manifest: Manifest) -> str:
             figures = {"files": len(manifest.parts)}
         case _:
             figures = {"held-out rows": manifest.records_out}
+            if tasks := counts.get("tasks"):
+                figures["tasks"] = tasks
     return ", ".join(f"{value:,} {name}" for name, value in figures.items())

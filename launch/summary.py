@@ -20,6 +20,7 @@ from pipeline.stage import (
 )
 from synth.view import plain
 from train.metrics import read_metrics
+from train.scores import read_scores
 
 _RECENT_STEPS = 50
 # A step that is later than an evaluation or a checkpoint would make it is said to be missing.
@@ -115,6 +116,9 @@ def summary_lines(folder: RunFolder) -> list[str]:
             f"  held-out loss    {held_out['loss']:.3f}  (perplexity {held_out['perplexity']:.1f}, "
             f"{held_out['tokens']:,} tokens)  {source}"
         )
+    for task, score in read_scores(report).items():
+        measure, metric = score.main()
+        lines.append(f"  task             {metric.text()} {measure}  {task}")
     lines += [
         f"  model            {folder.hf}",
         f"  report           {folder.report}",

@@ -90,6 +90,16 @@ class RunFolder:
         return storage.join(self.eval, REPORT_FILE)
 
     @property
+    def scores(self) -> str:
+        """Scores on tasks, a file each, that no evaluation measures twice."""
+        return storage.join(self.eval, "scores")
+
+    @property
+    def comparison(self) -> str:
+        """Scores of several models, as JSON; a page of the same name lies beside it."""
+        return storage.join(self.eval, "comparison.json")
+
+    @property
     def page(self) -> str:
         """The report as a page for people."""
         return storage.join(self.root, "report.html")

@@ -209,6 +209,13 @@ def _write_evaluation(folder: RunFolder, loss: float) -> None:
                 f"{SOURCE}-augmented": {"loss": loss, "perplexity": math.exp(loss), "tokens": 300},
                 f"{SOURCE}-raw": {"loss": loss + 1, "perplexity": 2.0, "tokens": 100},
             },
+            "tasks": {
+                "everyday": {
+                    "metrics": {"acc": {"value": loss / 10, "stderr": 0.05}},
+                    "num_examples": 100,
+                    "num_fewshot": 2,
+                }
+            },
             "sample": {"prompt": "The people", "completion": " of the union <b>are</b>"},
         }
     ).encode()

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.config import StrictConfig
 from pipeline.loader.share import rows_per_rank
@@ -243,3 +243,29 @@ class EvalConfig(StrictConfig):
     """Beginning of the sample completion."""
     sample_tokens: int = Field(default=40, ge=1)
     """Tokens of the sample completion."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of lm-evaluation-harness by name, suites of them (`general`, `biomedicine`, `finance`)
+    or local tasks (`everyday`, which ships, and those of `task_folder`); needs the extra `eval`."""
+    task_folder: str = ""
+    """Folder with task files of lm-evaluation-harness (YAML) over JSONL files beside them."""
+    num_fewshot: int | None = Field(default=None, ge=0)
+    """Solved examples before each question, but for tasks that want none; unset: as each says."""
+    limit: int = Field(default=0, ge=0)
+    """Examples of each task, for a quick look; 0: all."""
+    batch_size: int | Literal["auto"] = 8
+    """Sequences the model scores at once; `auto`: as many as fit, which is tried out."""
+
+    @field_validator("batch_size")
+    @classmethod
+    def _positive(cls, size: int | str) -> int | str:
+        if isinstance(size, int) and size < 1:
+            raise ValueError("must be at least 1, or 'auto'")
+        return size
+
+    def content_fields(self) -> dict[str, Any]:
+        """The settings that decide the report, as opposed to speed and places."""
+        content = self.model_dump(exclude={"task_folder", "batch_size"})
+        if not self.tasks:
+            for name in ("tasks", "num_fewshot", "limit"):
+                del content[name]
+        return content

@@ -1,5 +1,7 @@
-"""The evaluation stage: held-out loss of every source and kind, and a sample, from the export."""
+"""The evaluation stage, on the export: held-out loss of sources and kinds, a sample, tasks."""
 
+import functools
+import gc
 import json
 from typing import Any
 
@@ -11,9 +13,13 @@ from pipeline.progress import StageProgress
 from pipeline.run_folder import REPORT_FILE, RunFolder
 from pipeline.stage import FileEntry, Manifest, PartCommit, read_manifest
 from train.attention import choose_backend, implementation_of
+from train.comparison import load_model, score_model
 from train.config import EvalConfig
+from train.harness import Tasks
 from train.heldout import evaluate, read_heldout
 from train.model import PackedCausalLM
+from train.scores import KeptScores, Scores, as_json, model_key
+from train.suites import expand_suites, local_digest
 
 _ROWS_AT_ONCE = 4
 
@@ -22,15 +28,20 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
     """Measure the exported model on the held-out rows and write `eval/report.json`.
 
     Raises:
-        InputError: the export is not complete, or `eval/` belongs to another config.
+        InputError: the export is not complete, `eval/` belongs to another config, or a task of
+            `eval.tasks` is not usable.
     """
     exported, rows = read_manifest(folder.hf), read_manifest(folder.rows)
     trained = read_manifest(folder.train)
     trained.require_input("rows", rows, or_grown=True)
     exported.require_input("train", trained)
-    stage = open_stage(folder.eval, "eval", config.model_dump(), {"hf": exported.input_key()})
+    inputs = {"hf": exported.input_key()}
+    if config.tasks and (digest := local_digest(expand_suites(config.tasks), config.task_folder)):
+        inputs["task_files"] = digest
+    stage = open_stage(folder.eval, "eval", config.content_fields(), inputs)
     if done := stage.finished():
         return done
+    scores = _score(config, folder)
     model = _load(folder.hf)
     heldout = read_heldout(folder.rows, config.max_rows)
     with StageProgress("eval", "rows", len(heldout.rows)) as progress:
@@ -42,19 +53,42 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
             bool(trained.config["document_mask"]),
             progress.update,
         )
-    report = {
+    report: dict[str, Any] = {
         "heldout": {name: each.summary() for name, each in losses.by_source.items()},
         "heldout_kinds": {name: each.summary() for name, each in losses.by_kind.items()},
         "sample": sample(model, folder.hf, config.prompt, config.sample_tokens),
     }
+    if scores:
+        report["tasks"] = as_json(scores)
     data = json.dumps(report, indent=1, ensure_ascii=False).encode()
     storage.write_atomic(stage.uri(REPORT_FILE), data)
     num_rows = len(heldout.rows)
     entry = FileEntry.of(REPORT_FILE, 1, data)
     stage.commit(
-        PartCommit(part="part-00000000", files=[entry], records_in=num_rows, records_out=num_rows)
+        PartCommit(
+            part="part-00000000",
+            files=[entry],
+            records_in=num_rows,
+            records_out=num_rows,
+            counts={"tasks": len(scores)} if scores else {},
+        )
     )
     return stage.close()
+
+
+def _score(config: EvalConfig, folder: RunFolder) -> Scores:
+    """Scores of the exported model on the config's tasks; nothing where it names none.
+
+    The model is loaded for them apart, with an attention that is not for packed rows.
+    """
+    if not config.tasks:
+        return {}
+    tasks = Tasks(config)
+    kept = KeptScores(folder.scores, tasks.settings)
+    load = functools.partial(load_model, folder.hf)
+    scores = score_model(tasks, kept, model_key(folder.hf), load)
+    gc.collect()  # the harness's own cycles would hold this model beside the next
+    return scores
 
 
 def _load(folder: str) -> Any:

@@ -110,7 +110,8 @@ def _explained(config: ModelConfig) -> Iterator[None]:
 
 
 def _refuse_unknown_fields(shape: dict[str, Any], model_config: Any) -> None:
-    known = set(type(model_config)().to_dict()) | {"model_type", "vocab_size"}
+    kind = type(model_config)
+    known = set(kind().to_dict()) | {"model_type", "vocab_size", *kind.attribute_map}
     if unknown := sorted(shape.keys() - known):
         raise InputError(
             f"train.model.shape: {', '.join(unknown)} not known to "

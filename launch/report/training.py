@@ -9,6 +9,7 @@ from typing import Any
 from pipeline import storage
 from pipeline.run_folder import RunFolder
 from train.metrics import heldout_losses, read_metrics
+from train.scores import Scores, read_scores
 
 _MAX_POINTS = 400
 _LOSS = "loss/"
@@ -50,6 +51,8 @@ class TrainingFigures:
     """By source: loss, perplexity, tokens."""
     sample: Mapping[str, str]
     """What the model wrote, last of all: prompt and completion."""
+    scores: Scores
+    """By task of `eval.tasks`."""
 
     def losses_by_source(self) -> dict[str, Sequence[float | None]]:
         """The training loss of each source, by its name."""
@@ -94,6 +97,7 @@ def gather_training(folder: RunFolder) -> TrainingFigures:
         ],
         heldout=report.get("heldout", {}),
         sample=report.get("sample", _last_sample(metrics)),
+        scores=read_scores(report),
     )
 
 

@@ -1,4 +1,4 @@
-"""Losses and speed of training, and the losses on held-out rows."""
+"""Losses and speed of training, the losses on held-out rows, and scores on tasks."""
 
 import math
 from collections import Counter
@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from launch.report import charts
 from launch.report.charts import BASELINE_COLOUR, OWN_COLOUR, Chart, Mark, Series
 from launch.report.figures import RunFigures
-from launch.report.sections import Section, not_there_yet
+from launch.report.sections import CompareRow, Section, not_there_yet
 from launch.report.training import TrainingFigures
 from launch.report.wording import plain
+from train.scores import Scores
 
 _BASELINE = "baseline, all sources"
 _LOSS_AXIS = "loss (nats per token)"
@@ -42,8 +43,28 @@ def training_section(run: RunFigures, baseline: RunFigures | None) -> Section:
         intro=_intro(training),
         missing=missing,
         charts=shown,
+        rows=_task_rows(training.scores, other.scores if other is not None else {}),
         sample=training.sample or None,
     )
+
+
+def _task_rows(own: Scores, other: Scores) -> list[CompareRow]:
+    """A row a task, beside the baseline's score by the same measure."""
+    rows = []
+    for task, score in own.items():
+        measure, metric = score.main()
+        baseline = other[task].metrics.get(measure) if task in other else None
+        rows.append(
+            CompareRow(
+                task,
+                f"{measure} with its standard error, {score.num_examples:,} examples after "
+                f"{score.num_fewshot} solved ones",
+                metric.text(),
+                baseline.text() if baseline is not None else "",
+                f"{metric.value - baseline.value:+.3f}" if baseline is not None else "",
+            )
+        )
+    return rows
 
 
 def _intro(training: TrainingFigures) -> str:

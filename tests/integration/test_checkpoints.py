@@ -111,7 +111,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1000k", "tmpfs", str(disk)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=900k", "tmpfs", str(disk)], capture_output=True
     )
     if mounted.returncode:
         pytest.skip(f"mounting needs privileges: {mounted.stderr.decode().strip()}")
@@ -202,7 +202,7 @@ def test_a_spike_is_skipped_or_rolled_back(
     mixture = (
         "mixture={phases=[{until=0.5, weights={made-up-raw=1, made-up-augmented=0}}, "
         "{until=0.55, weights={made-up-raw=0, made-up-augmented=1}}, "
-        "{weights={made-up-raw=1, made-up-augmented=0}}]}"
+        "{until=1.0, weights={made-up-raw=1, made-up-augmented=0}}]}"
     )
     done = run_ipt(
         "train",

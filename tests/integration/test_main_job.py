@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "train.checkpoint_every=4",
         "eval.max_rows=4",
         "eval.sample_tokens=8",
+        'eval.tasks=["everyday"]',
     ]
 
 
@@ -53,6 +55,7 @@ def test_a_good_run_is_quiet_and_sums_up(first_output: str) -> None:
     assert not [word for word in NOISE if word in first_output], first_output
     for line in ("documents ", "pairs ", "training loss", "held-out loss", "model ", "sample "):
         assert line in first_output, first_output
+    assert re.search(r"task +0\.\d+ ±0\.0\d+ acc_norm  everyday\n", first_output), first_output
 
 
 def test_pairs_are_about_the_documents(first_output: str, folder: Path) -> None:

@@ -32,6 +32,7 @@ from train.checkpoints.marker import (
 from train.checkpoints.reading import buffer_key, tensor_key
 
 _POLL_S = 0.05
+_MODE = 0o644
 
 
 class CheckpointWriter:
@@ -167,6 +168,7 @@ def _write_tensors(
     path, partial = root / name, root / f".partial-{name}"
     try:
         save_file(tensors, partial)
+        partial.chmod(_MODE)  # it is made for its owner alone, and others may have to resume
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         num_bytes, sha256 = partial.stat().st_size, storage.sha256_of(str(partial))

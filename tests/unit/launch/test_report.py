@@ -234,7 +234,7 @@ def test_a_diverged_run_has_a_page(tmp_path: Path) -> None:
 
 def test_the_baseline_stands_beside_the_run(folder: RunFolder, tmp_path: Path) -> None:
     doubled = [[Written(f"The land {n}.", (plain_pair(0),) * 2) for n in range(4)]]
-    other = write_run(tmp_path / "other", doubled)
+    other = write_run(tmp_path / "other", doubled, losses=(4.0, 3.0))
     target = tmp_path / "out" / "page.html"
     write_report(folder, str(target), other, 100)
     page = Page(target.read_text())
@@ -246,6 +246,11 @@ def test_the_baseline_stands_beside_the_run(folder: RunFolder, tmp_path: Path) -
     assert (row[1], row[2]) == ("100.0%", "50.0%")
     assert row[3].startswith("+50.0 pp")
     assert "better" in row[3]
+    task = re.search(r"everyday</th><td>(.*?)</td>\s*<td>(.*?)</td>\s*<td>(.*?)</td>\s*(.*)",
+                     target.read_text())  # fmt: skip
+    assert task is not None
+    assert (task[1], task[2], task[3].strip()) == ("0.200 ±0.050", "0.300 ±0.050", "-0.100")
+    assert "acc with its standard error, 100 examples after 2 solved ones" in task[4]
     kinds = next(spec for spec in map(json.loads, page.data) if _title(spec) == "share of pairs")
     assert {trace["name"] for trace in kinds["data"]} == {"this run", "baseline"}
     assert not list(target.parent.glob("*.partial*"))

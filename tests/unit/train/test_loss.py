@@ -53,7 +53,7 @@ def test_losses_and_gradients_are_those_of_whole_logits(
 
 def test_gradients_of_bf16_weights_add_up_in_fp32() -> None:
     """With 64 chunks: a sum in bf16 would lose what later chunks add."""
-    hidden, weight, bias, labels, scales = inputs(640, False, torch.bfloat16, ignored=0.0)
+    hidden, weight, _, labels, scales = inputs(640, False, torch.bfloat16, ignored=0.0)
     exact = [each.detach().float().requires_grad_() for each in (hidden, weight)]
     whole(*exact, None, labels, scales, 0.0)[0].backward()
     linear_cross_entropy(hidden, weight, labels, scales, chunk_tokens=10)[0].backward()

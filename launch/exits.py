@@ -1,0 +1,43 @@
+"""How a command ends: one message for people, and an exit code that README documents."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from pipeline.errors import InputError, JobFailedError, StoppedError
+from pipeline.process import EXIT_STOPPED
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+
+def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn errors into one message and a documented exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        from launch.deepspeed import TrainingStoppedError
+
+        try:
+            command(*args, **kwargs)
+        except InputError as error:
+            _fail(f"error: {error}", EXIT_BAD_INPUT)
+        except TrainingStoppedError as error:
+            _fail(str(error), error.exit_code)
+        except StoppedError as error:
+            _fail(str(error), EXIT_STOPPED)
+        except JobFailedError as error:
+            _fail(f"error: {error}", EXIT_FAILED)
+        except OSError as error:
+            _fail(f"error: {error}; what was committed stays, run again to go on", EXIT_FAILED)
+        except KeyboardInterrupt:
+            _fail("interrupted; run the same command again to go on", EXIT_INTERRUPTED)
+
+    return wrapped
+
+
+def _fail(message: str, code: int) -> None:
+    print(message, file=sys.stderr, flush=True)
+    raise typer.Exit(code)
