@@ -164,9 +164,25 @@ def train(
 
 @app.command(epilog="Example: ipt export my.toml export.dtype=float32")
 @reports_errors
-def export(config: Config, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Write the trained model as a Hugging Face folder."""
-    _run_stage("export", config, overrides, dry_run=dry_run)
+def export(
+    config: Config,
+    overrides: Overrides = None,
+    step: Annotated[
+        int | None, typer.Option(help="Export the checkpoint of this step, to --output.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="New folder; alone: newest checkpoint.")
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Write the trained model, or any checkpoint, as a Hugging Face folder."""
+    if step is None and output is None:
+        _run_stage("export", config, overrides, dry_run=dry_run)
+        return
+    from launch.references import invocation_of
+    from launch.stages import export_checkpoint
+
+    export_checkpoint(invocation_of(config, overrides), step, output, dry_run=dry_run)
 
 
 @app.command(name="eval", epilog="Example: ipt eval my.toml --model runs/a/hf --model runs/b/hf")

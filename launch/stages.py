@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from launch.config import PipelineConfig
 from pipeline import storage
@@ -122,6 +123,33 @@ def _export(invocation: Invocation) -> Manifest:
     _require_local(invocation, "export")
     config = invocation.config
     return run_export(config.export, config.train.model, config.folder)
+
+
+def export_checkpoint(
+    invocation: Invocation, step: int | None, output: Path | None, *, dry_run: bool
+) -> None:
+    """Write the model of one checkpoint, of a training that may be under way, to a new folder.
+
+    Args:
+        invocation: the run.
+        step: of the checkpoint; None: the newest.
+        output: the folder.
+        dry_run: only say what would be written.
+
+    Raises:
+        InputError: no folder was given, it exists, or there is no such checkpoint.
+    """
+    from train.export import export_step, find_checkpoint
+
+    _require_local(invocation, "export")
+    if output is None:
+        raise InputError(f"--step {step} needs --output, the folder to write the model to")
+    config = invocation.config
+    if dry_run:
+        print(f"would write {output} from step {find_checkpoint(config.folder, step).step}")
+        return
+    marker = export_step(config.export, config.train.model, config.folder, step, output)
+    print(f"export  step {marker.step}: {output}")
 
 
 def _eval(invocation: Invocation) -> Manifest:

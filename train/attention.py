@@ -106,7 +106,7 @@ def choose_backend(wanted: Attention, device: torch.device, dtype: torch.dtype) 
         return "flex" if device.type == "cuda" and not has_flash else "varlen"
     if wanted == "flex" and device.type == "cpu":
         raise InputError(
-            "train.model.attention = 'flex': torch has FlexAttention's backward pass for GPUs only; "
+            "train.model.attention = 'flex': torch has its backward pass for GPUs only; "
             "use 'varlen'"
         )
     if wanted == "varlen" and device.type == "cuda" and not has_flash:

@@ -25,8 +25,8 @@ class ModelConfig(StrictConfig):
     the preset. Vocabulary size and special tokens come from the tokenizer of the packed rows."""
     attention: Attention = "auto"
     """Attention backend: `varlen` (each document by itself: FlashAttention on a GPU in bf16, SDPA
-    else), `flex` (FlexAttention with a block mask; GPUs only), `sdpa` or `eager` with a dense mask; `auto`:
-    `flex` on a GPU in fp32, where FlashAttention has no kernel, else `varlen`."""
+    else), `flex` (FlexAttention with a block mask; GPUs only), `sdpa` or `eager` with a dense mask;
+    `auto`: `flex` on a GPU in fp32, where FlashAttention has no kernel, else `varlen`."""
     trust_remote_code: bool = False
     """Run code that ships with the model."""
 

@@ -54,7 +54,7 @@ def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolde
     stage = open_stage(folder.hf, "export", config.model_dump(), {"train": trained.input_key()})
     if done := stage.finished():
         return done
-    marker = find_checkpoint(folder, trained.instance, trained.counts["steps"])
+    marker = find_checkpoint(folder, trained.counts["steps"])
     partial = Path(folder.hf) / f".partial-{uuid.uuid4().hex[:8]}"
     _write_folder(partial, config, model_config, folder, trained.identity(), marker)
     entries = []
@@ -68,45 +68,58 @@ def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolde
 
 
 def export_step(
-    config: ExportConfig, model_config: ModelConfig, folder: RunFolder, step: int, output: Path
-) -> None:
+    config: ExportConfig,
+    model_config: ModelConfig,
+    folder: RunFolder,
+    step: int | None,
+    output: Path,
+) -> CheckpointMarker:
     """Write the model as it was after `step` steps, of a training that may still be under way.
 
     Args:
         config: weight type, licence, size of files.
         model_config: the model section of the training config.
         folder: the run.
-        step: of a checkpoint that is there.
+        step: of a checkpoint that is there; None: of the newest.
         output: new folder for the model.
+
+    Returns:
+        what the checkpoint says of itself.
 
     Raises:
         InputError: there is no such checkpoint, or `output` exists.
     """
     if output.exists():
         raise InputError(f"{output} exists; give a new folder, or remove it")
+    marker = find_checkpoint(folder, step)
     trained = find_identity(folder.train)
-    if trained is None:
-        raise InputError(f"{folder.train}: no training has begun there; run ipt train first")
-    marker = find_checkpoint(folder, trained.instance, step)
+    assert trained is not None
     partial = output.with_name(f".partial-{output.name}-{uuid.uuid4().hex[:8]}")
     try:
         _write_folder(partial, config, model_config, folder, trained, marker)
         partial.rename(output)
     finally:
         storage.remove_tree(str(partial))
+    return marker
 
 
-def find_checkpoint(folder: RunFolder, instance: str, step: int) -> CheckpointMarker:
-    """The checkpoint after `step` steps, its files verified.
+def find_checkpoint(folder: RunFolder, step: int | None) -> CheckpointMarker:
+    """The checkpoint after `step` steps (None: the newest), its files verified.
 
     Raises:
         InputError: it is not there, or damaged; says which are there.
     """
-    complete = {marker.step: marker for marker in list_complete(folder.checkpoints, instance)}
-    if step not in complete:
+    trained = find_identity(folder.train)
+    if trained is None:
+        raise InputError(f"{folder.train}: no training has begun there; run ipt train first")
+    found = list_complete(folder.checkpoints, trained.instance)
+    complete = {marker.step: marker for marker in found}
+    if step is None and complete:
+        step = max(complete)
+    if step is None or step not in complete:
         there = ", ".join(map(str, sorted(complete))) or "none"
         raise InputError(
-            f"{folder.checkpoints}: no checkpoint of step {step} (there: {there}); "
+            f"{folder.checkpoints}: no checkpoint of step {step or 'any'} (there: {there}); "
             f"train.keep_checkpoints and train.keep_every say which are kept"
         )
     if damage := find_damage(folder.checkpoints, complete[step]):

@@ -1,6 +1,5 @@
 """Real ranks: what a checkpoint is good for, and what may go wrong with one."""
 
-import json
 import os
 import shutil
 import signal
@@ -53,8 +52,17 @@ def arguments_of(reference: Path, run: Path, *settings: str) -> list[str]:
     return ["train", str(reference / "run.toml"), f"run.dir={run}", *SETTINGS, *settings]
 
 
+def metrics_of(run: Path) -> list[dict]:
+    return read_metrics(str(run / "train" / "metrics.jsonl"))
+
+
 def losses_of(run: Path) -> list[float]:
-    return [line["loss"] for line in read_metrics(str(run / "train" / "metrics.jsonl"))]
+    return [line["loss"] for line in metrics_of(run)]
+
+
+def counts_of(run: Path) -> list[dict[str, int]]:
+    """Tokens of each source, by step."""
+    return [{key: line[key] for key in line if key.endswith("/tokens")} for line in metrics_of(run)]
 
 
 def marker_of(run: Path, step: int) -> CheckpointMarker:
@@ -84,10 +92,7 @@ def test_other_ranks_and_zero_stages_go_on(
     assert "resumed from step 2" in shown
     assert losses_of(run) == pytest.approx(losses_of(reference / "run"), rel=1e-5)
     assert marker_of(run, 8).num_ranks == num_ranks
-    metrics = read_metrics(str(run / "train" / "metrics.jsonl"))
-    wanted = read_metrics(str(reference / "run" / "train" / "metrics.jsonl"))
-    counts = [{key: line[key] for key in line if key.endswith("/tokens")} for line in metrics]
-    assert counts == [{key: line[key] for key in line if key.endswith("/tokens")} for line in wanted]
+    assert counts_of(run) == counts_of(reference / "run"), "other rows were trained on"
 
 
 def test_a_damaged_checkpoint_is_passed_over(reference: Path, run: Path) -> None:
@@ -145,10 +150,6 @@ def test_a_full_disk_costs_the_checkpoint_and_no_more(
         ).stdout
     )
     assert losses_of(run) == losses_of(reference / "run")
-
-
-def metrics_of(run: Path) -> list[dict]:
-    return read_metrics(str(run / "train" / "metrics.jsonl"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])

@@ -183,7 +183,7 @@ def test_a_dense_mask_cannot_slide_in_some_layers_only(tokenizer_folder: Path) -
         "max_window_layers": 1,
     }
     _, batch = batch_of([np.arange(2, 18).astype(np.uint16)], 16)
-    with pytest.raises(InputError, match="only some layers of qwen2.*use 'varlen'"):
+    with pytest.raises(InputError, match=r"only some layers of qwen2.*use 'varlen'"):
         losses_of(model_of(tokenizer_folder, shape, "sdpa"), batch)
     assert losses_of(model_of(tokenizer_folder, shape, "varlen"), batch).any()
 
