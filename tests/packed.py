@@ -34,6 +34,7 @@ def write_packed(
     parts: Mapping[str, Sequence[RowBlock]],
     rows_per_frame: int,
     tokenizer: str = "none",
+    split: str = TRAIN,
 ) -> PackedRows:
     """A complete folder of rows.
 
@@ -42,13 +43,14 @@ def write_packed(
         parts: the blocks of each row source, one a part.
         rows_per_frame: rows of a frame.
         tokenizer: model reference of the tokenizer that made the tokens.
+        split: `train` or `heldout`.
     """
     seq_len = next(iter(parts.values()))[0].tokens.shape[1]
     stage = open_stage(str(folder), "pack", {"tokenizer": tokenizer, "seq_len": seq_len}, {})
     entries = []
     for source, blocks in parts.items():
         for number, block in enumerate(blocks):
-            name = f"{source}/{TRAIN}/part-{number:08d}{ROWS_SUFFIX}"
+            name = f"{source}/{split}/part-{number:08d}{ROWS_SUFFIX}"
             with write_rows(str(folder), name, rows_per_frame) as writer:
                 writer.write(block)
             entries.append(writer.entry())
@@ -56,4 +58,4 @@ def write_packed(
             stage.commit(PartCommit(part=part, files=entries[-1:], records_in=0, records_out=0))
     write_tables(str(folder), stage.identity, entries, (seq_len, 2, rows_per_frame))
     stage.close()
-    return open_rows(str(folder))
+    return open_rows(str(folder), split)

@@ -229,7 +229,6 @@ def test_a_spike_is_skipped_or_rolled_back(
     # What comes after is learned from what was there before, not from the spike.
     before = lines[6]["loss"] if policy == "rollback" else lines[9]["loss"]
     assert lines[11]["loss"] < before + 0.3
-    assert run_ipt("audit", str(tmp_path / "run"), check=False).returncode in (0, 2)
 
 
 def ranks_of(run: Path) -> dict[int, int]:

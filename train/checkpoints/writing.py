@@ -126,7 +126,7 @@ class CheckpointWriter:
     ) -> None:
         root = Path(self._folder) / tag_of(marker.step)
         try:
-            file = _write_tensors(root, data_file(self._rank), tensors, places, buffers)
+            file = write_tensors(root, data_file(self._rank), tensors, places, buffers)
             sidecar = file.model_dump_json().encode()
             storage.write_atomic(str(root / sidecar_of(file.name)), sidecar)
             if self._rank == 0:
@@ -155,14 +155,25 @@ class CheckpointWriter:
             remove(self._folder, step)
 
 
-def _write_tensors(
+def write_tensors(
     root: Path,
     name: str,
     tensors: dict[str, torch.Tensor],
     places: list[FragmentPlace],
     buffers: list[str],
 ) -> RankFile:
-    """Write a rank's file so that it is on the disk, whole, when it has its name."""
+    """Write a rank's file so that it is on the disk, whole, when it has its name.
+
+    Args:
+        root: folder of the checkpoint.
+        name: of the file.
+        tensors: all on the host, none sharing memory with another.
+        places: where which fragments stand.
+        buffers: names of the buffers among the tensors.
+
+    Returns:
+        what the sidecar says.
+    """
     from safetensors.torch import save_file
 
     path, partial = root / name, root / f".partial-{name}"

@@ -51,6 +51,7 @@ def reference(query, key, value, documents: Documents, window: int | None, scale
 
 
 @pytest.mark.parametrize("backend", ["varlen", "flex"])
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("num_kv_heads", [4, 2, 1], ids=["MHA", "GQA", "MQA"])
 def test_backends_compute_attention_within_documents(backend: str, num_kv_heads: int) -> None:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS

@@ -50,6 +50,7 @@ def losses_of(model: PackedCausalLM, batch: Batch, has_document_mask: bool = Tru
     return model(ModelInputs.of(batch, CPU, has_document_mask=has_document_mask))[1]
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("attention", [*BACKENDS, "flex"])
 @pytest.mark.parametrize(
     "shape",

@@ -20,7 +20,7 @@ def exchanges(text: str = TEXT) -> RenderedText:
     for number, piece in enumerate(PIECES):
         start = text.index(piece, at)
         at = start + len(piece)
-        spans.append(Span(start, at, "response" if number % 2 else "instruction"))
+        spans.append(Span(start, at, "response" if number % 2 else "instruction", f"kind {number}"))
     return RenderedText(text, tuple(spans))
 
 
@@ -67,6 +67,17 @@ def test_pairs_have_their_instructions_too(tokeniser: Tokeniser, tokenizer_folde
     found = " ".join(decoded(tokenizer_folder, text.ids, text.spans))
     assert "A text" not in found
     assert found.startswith("Who was first? George Washington.")
+
+
+def test_responses_are_placed_with_the_kinds_of_their_pairs(
+    tokeniser: Tokeniser, tokenizer_folder: Path
+) -> None:
+    [text] = tokeniser.encode([exchanges()], "responses")
+    found = tokeniser.responses(exchanges())
+    assert text.spans is not None
+    assert [list(each[:2]) for each in found] == text.spans.tolist()
+    assert [each[2] for each in found] == ["kind 1", "kind 3"]
+    assert tokeniser.responses(RenderedText("Only text.")) == []
 
 
 def test_a_text_without_pairs_has_nothing_to_train_on(tokeniser: Tokeniser) -> None:

@@ -1,0 +1,108 @@
+"""Checkpoints as Hugging Face folders that load to the same model."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.errors import InputError
+from pipeline.opening import open_stage
+from pipeline.run_folder import RunFolder
+from tests.checkpoint_files import write_checkpoint
+from tests.packed import random_rows, write_packed
+from train.config import ExportConfig, ModelConfig
+from train.export import export_step
+from train.model import build_model
+
+SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+SHAPES = {
+    "llama": SHAPE | {"model_type": "llama"},
+    "tied": SHAPE | {"model_type": "qwen3", "head_dim": 8, "tie_word_embeddings": True},
+    "experts": SHAPE | {"model_type": "mixtral", "num_local_experts": 4},
+}
+
+
+def write_run(root: Path, shape: dict, tokenizer_folder: Path) -> tuple[RunFolder, ModelConfig]:
+    """A training under way with one checkpoint, after step 2."""
+    folder, model = RunFolder(str(root)), ModelConfig(shape=shape)
+    rows = {"a-raw": [random_rows(2, 32, 1)]}
+    write_packed(Path(folder.rows), rows, 2, str(tokenizer_folder))
+    config = {"mixture": {}, "model": model.model_dump(), "rows_per_batch": 1}
+    stage = open_stage(folder.train, "train", config, {})
+    causal_lm = build_model(model, str(tokenizer_folder), seed=5)
+    weights = dict(causal_lm.named_parameters())
+    instance = stage.identity.instance
+    write_checkpoint(Path(folder.checkpoints), weights, 3, instance=instance)
+    lines = [{"step": step, "loss": 9.0 - step, "data/a-raw/tokens": 31} for step in (1, 2, 3)]
+    Path(folder.metrics).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder, model
+
+
+def logits_of(model: torch.nn.Module) -> torch.Tensor:
+    with torch.no_grad():
+        return model.eval()(input_ids=torch.arange(2, 20)[None]).logits
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+@pytest.mark.parametrize("max_shard_gib", [5.0, 2e-5])
+def test_an_export_loads_to_the_same_model(
+    tmp_path: Path, tokenizer_folder: Path, name: str, max_shard_gib: float
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, model = write_run(tmp_path / "run", SHAPES[name], tokenizer_folder)
+    config = ExportConfig(dtype="float32", license="mit", max_shard_gib=max_shard_gib)
+    output = tmp_path / "out"
+    assert export_step(config, model, folder, 2, output).step == 2
+    files = sorted(path.name for path in output.glob("*.safetensors"))
+    assert (files == ["model.safetensors"]) == (max_shard_gib == 5.0)
+    loaded, info = AutoModelForCausalLM.from_pretrained(output, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    expected = build_model(model, str(tokenizer_folder), seed=5)
+    expected.set_attn_implementation("sdpa")
+    torch.testing.assert_close(logits_of(loaded), logits_of(expected), rtol=0, atol=1e-6)
+    assert AutoTokenizer.from_pretrained(output).eos_token
+    card = (output / "README.md").read_text()
+    assert card.startswith("---\nlicense: mit\n")
+    assert "7.0000 at the last" in card, "losses up to the exported step"
+    assert "| a-raw | 62 |" in card
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"run", "out"}, "something half-written is left"
+
+
+def test_experts_have_the_names_that_other_engines_know(
+    tmp_path: Path, tokenizer_folder: Path
+) -> None:
+    from safetensors import safe_open
+
+    folder, model = write_run(tmp_path / "run", SHAPES["experts"], tokenizer_folder)
+    export_step(ExportConfig(), model, folder, 2, tmp_path / "out")
+    with safe_open(tmp_path / "out" / "model.safetensors", "pt") as file:
+        names = set(file.keys())
+        assert file.get_slice("lm_head.weight").get_dtype() == "BF16"
+    assert "model.layers.1.block_sparse_moe.experts.3.w2.weight" in names
+
+
+def test_what_cannot_be_exported_is_said(tmp_path: Path, tokenizer_folder: Path) -> None:
+    folder, model = write_run(tmp_path / "run", SHAPES["llama"], tokenizer_folder)
+    config, output = ExportConfig(), tmp_path / "out"
+    with pytest.raises(InputError, match=r"no checkpoint of step 3 \(there: 2\)"):
+        export_step(config, model, folder, 3, output)
+    assert export_step(config, model, folder, None, output).step == 2
+    with pytest.raises(InputError, match="out exists"):
+        export_step(config, model, folder, 2, output)
+    data = Path(folder.checkpoints) / "step-00000002" / "rank-00001.safetensors"
+    data.write_bytes(data.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"step 2 is damaged.*rank-00001"):
+        export_step(config, model, folder, 2, tmp_path / "other")
+    with pytest.raises(InputError, match="no training has begun"):
+        export_step(config, model, RunFolder(str(tmp_path / "none")), 2, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
