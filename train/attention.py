@@ -146,6 +146,12 @@ def attention_inputs(
     return {"attention_mask": mask}
 
 
+def _not_compiled(function: Any) -> Any:
+    """Leave a function out of torch.compile: each batch's lengths would be compiled anew."""
+    return torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+
+
+@_not_compiled
 def _varlen(
     module: Any,
     query_BHTD: torch.Tensor,
@@ -222,6 +228,7 @@ def _sdpa_varlen(
     return torch.cat(outputs)
 
 
+@_not_compiled
 def _flex(
     module: Any,
     query_BHTD: torch.Tensor,

@@ -58,6 +58,16 @@ def _stand_in_for_torchvision(site: Path) -> None:
         path.write_text(content)
 
 
+def run_command(command: list[str], num_ranks: int) -> None:
+    """Run a launcher's command to its end, each rank on its share of the cores."""
+    threads = max(1, (os.cpu_count() or 1) // num_ranks)
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore")
+    environment |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command[:5])} failed:\n{done.stdout[-999:]}{done.stderr[-3000:]}")
+
+
 def run_side(python: str, script: Path, *arguments: str) -> dict[str, Any]:
     """Run one side in a process of its own; the last line that it prints is its result."""
     done = subprocess.run(
