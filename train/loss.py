@@ -14,7 +14,7 @@ import torch
 
 from pipeline.loader.batch import IGNORE_LABEL
 
-_CHUNK_BYTES = {"cpu": 16 << 20, "cuda": 512 << 20}
+_CHUNK_BYTES = {"cpu": 24 << 20, "cuda": 512 << 20}
 
 
 def chunk_size(vocab_size: int, device_type: str, chunk_tokens: int = 0) -> int:
@@ -134,16 +134,20 @@ class _Sums:
         logits = (states @ head.T).float()
         if bias_V is not None:
             logits += bias_V.float()
-        log_partition = logits.logsumexp(dim=1)
-        losses = (log_partition - logits.gather(1, targets)[:, 0]) * has_label
+        target_logits = logits.gather(1, targets)[:, 0]
+        # In place from here on: one exponential of each logit serves loss and gradient.
+        largest = logits.amax(dim=1)
+        exponentials = logits.sub_(largest[:, None]).exp_()
+        sums = exponentials.sum(dim=1)
+        log_partition = largest + sums.log()
+        losses = (log_partition - target_logits) * has_label
         self.losses_N[chunk] = losses
         scales = scales * has_label
         self.total += (scales * (losses + z_loss * log_partition.square())).sum()
         if self.grad_hidden_ND is None:
             return
         # Gradient of a logit: scale * (softmax * (1 + 2 z log_partition) - [is the target]).
-        grad = logits.sub_(log_partition[:, None]).exp_()
-        grad.mul_((scales * (1 + 2 * z_loss * log_partition))[:, None])
+        grad = exponentials.mul_((scales * (1 + 2 * z_loss * log_partition) / sums)[:, None])
         grad.scatter_add_(1, targets, -scales[:, None])
         if self.grad_bias_V is not None:
             self.grad_bias_V += grad.sum(dim=0)
