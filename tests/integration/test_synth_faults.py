@@ -12,7 +12,7 @@ import pytest
 from pipeline.contracts import decode_document
 from pipeline.shards import read_lines
 from pipeline.stage import read_commits, read_manifest
-from tests.faults import TARGETS, Drill, audit, finish, prepare
+from tests.faults.synthesis import TARGETS, Drill, audit, finish, prepare
 from tests.integration.conftest import IPT, NOISE, run_ipt
 from tests.processes import marked_processes, wait_for
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import audit
+from tests.faults.synthesis import audit
 from tests.integration.conftest import IPT, run_ipt, write_config, write_corpus
 from tests.processes import wait_for
 

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from pipeline.stage import read_manifest
-from tests.faults import ON_VLLM, audit
+from tests.faults.synthesis import ON_VLLM, audit
 from tests.integration.conftest import run_ipt, write_config, write_corpus
 from tests.integration.test_synth_faults import commits_of, start
 from tests.processes import marked_processes, wait_for

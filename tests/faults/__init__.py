@@ -1,0 +1,5 @@
+"""Random kills, and the proof that they made no difference.
+
+python -m tests.faults --kills 50            a synthesis job on a Ray cluster
+python -m tests.faults train --kills 20      a training on two ranks
+"""
