@@ -58,7 +58,6 @@ def run(sections: Sections) -> int:
         torch.distributed.barrier()
         code = _run_rank(sections, rows, stage)
         if code == 0:
-            stage.adopt()
             _close(stage, sections)
         return code
 

@@ -74,6 +74,8 @@ class Trainer:
         self.state = EngineState(self.engine, names)
         self.device = self.engine.device
         self.step = self._resume(newest)
+        self.saved_step = 0
+        """Step of the last checkpoint that this process began."""
         seq_len = int(rows.config["seq_len"])
         self.speed = Speed(self.config, self.causal_lm, seq_len, self.host.num_ranks)
         self.reporter = Reporter(sections, stage.identity.instance, self.host.rank, self.step)
@@ -119,6 +121,7 @@ class Trainer:
         self.watchdog.at(self.step, "end")
         if not self.checkpoints.finish():
             return EXIT_FAILED
+        self._adopt()
         if self.step == self.config.num_steps:
             return 0
         self.reporter.say(f"stopped after step {self.step}, saved; run again to go on")
@@ -161,6 +164,8 @@ class Trainer:
 
     def save(self, is_async: bool) -> float:
         """Begin a checkpoint, or write it; returns the seconds that training waited."""
+        if self.saved_step and self.checkpoints.finish():
+            self._adopt()
         marker = CheckpointMarker(
             step=self.step,
             rows=self.step * self.config.rows_per_batch,
@@ -173,12 +178,15 @@ class Trainer:
             uncertainty=self.uncertainty.log_variances.tolist(),
             anomalies=self.watch.state(),
         )
-        waited_s = self.checkpoints.save(
+        self.saved_step = self.step
+        return self.checkpoints.save(
             marker, self.state, self.causal_lm, is_async and self.config.async_checkpoints
         )
+
+    def _adopt(self) -> None:
+        """There is a state now that knows the rows that have grown."""
         if self.host.rank == 0:
-            self.stage.adopt()  # there is a state now that knows the rows that have grown
-        return waited_s
+            self.stage.adopt()
 
     def _open_batches(self, sections: Sections, newest: CheckpointMarker | None) -> BatchStream:
         batches = BatchStream(

@@ -1,6 +1,22 @@
 """The stream of batches for PyTorch: alone, or in a `DataLoader` without workers.
 
-The README has a whole training loop with it.
+A whole training loop with it, which a test runs as it stands here:
+
+    import json, torch
+    from pipeline.loader.stream import open_stream
+    from pipeline.loader.torch_dataset import TorchBatches
+
+    stream = open_stream("runs/mine/rows", rows_per_batch=8, total_rows=240)  # s3://..., rank=
+    model = torch.nn.Sequential(torch.nn.Embedding(50_000, 32), torch.nn.Linear(32, 50_000))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for batch in TorchBatches(stream):  # input_ids, labels, positions, segment_ids, source_ids
+        logits = model(batch["input_ids"])
+        labels = batch["labels"].long().flatten()
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        json.dump(stream.state_dict(), open("data_state.json", "w"))  # load_state_dict resumes
 """
 
 from collections.abc import Iterator

@@ -2,8 +2,8 @@
 
     python -m tests.faults train --kills 20
 
-`ipt train` runs on two ranks. Again and again, at a random moment (imports, resuming, a step) or
-in the middle of a save, one of its processes is killed with SIGKILL: a rank, the launcher, `ipt` itself, or all at
+`ipt train` runs on two ranks. Again and again, at a random moment or in the middle of a save, one
+of its processes is killed with SIGKILL: a rank, the launcher, `ipt` itself, or all of them at
 once; it is started again once none is left. Then it may finish, and its losses and its last
 checkpoint are compared with those of a run that nobody disturbed. Exit code 1 unless they are the
 same, bit for bit.

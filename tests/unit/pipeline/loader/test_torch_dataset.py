@@ -1,7 +1,7 @@
-"""The stream under PyTorch's own loader, and the training loop of the README."""
+"""The stream under PyTorch's own loader, and the training loop that its module shows."""
 
 import json
-import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from pipeline.loader import torch_dataset
 from pipeline.loader.stream import open_stream
 from pipeline.loader.torch_dataset import TorchBatches
 from tests.packed import random_rows, write_packed
-
-README = Path(__file__).parents[4] / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +42,11 @@ def test_workers_are_refused(folder: str) -> None:
         next(iter(loader))
 
 
-def test_the_training_loop_of_the_readme_learns(
+def test_the_training_loop_of_the_module_learns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [code] = re.findall(r"```python\n(.*?open_stream.*?)```", README.read_text(), re.DOTALL)
+    code = textwrap.dedent((torch_dataset.__doc__ or "").partition("as it stands here:")[2])
+    assert "open_stream" in code
     write_packed(tmp_path / "runs/mine/rows", {"a-raw": [random_rows(16, 32, 1)]}, 8)
     monkeypatch.chdir(tmp_path)
     names: dict = {"losses": []}
