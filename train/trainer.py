@@ -106,6 +106,7 @@ class Trainer:
             self.reporter.report(metrics)  # before a checkpoint can say that this step is done
             if self._is_hopeless():
                 self.reporter.say(f"error: step {self.step}: {metrics['anomaly']}; training ends")
+                self.checkpoints.finish()  # one under way may be the last good one
                 return EXIT_FAILED
             is_stopped = self.host.any(bool(stop))
             checkpoint_s = 0.0

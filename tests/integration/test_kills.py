@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.contracts import decode_chain
+from pipeline.pretrained import load_tokenizer
+from pipeline.shards import read_lines
 from pipeline.stage import read_manifest
 from tests.integration.conftest import IPT, run_ipt, write_config, write_corpus
-from train.metrics import read_metrics
+from train.heldout import read_heldout
+from train.metrics import heldout_losses, read_metrics
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed, pytest.mark.slow]
 
@@ -155,3 +159,28 @@ def test_every_zero_stage_trains_and_exports(
     losses = losses_of(run)
     assert losses[-1] < losses[0]
     assert run_ipt("audit", str(run)).stdout.endswith("lost=0 duplicated=0\n")
+
+
+def test_held_out_losses_are_told_apart_by_kind(packed_run: tuple[Path, list[str]]) -> None:
+    run, arguments = packed_run
+    shutil.rmtree(run / "rows")
+    run_ipt("pack", *arguments, "pack.heldout_fraction=0.7")
+    heldout = read_heldout(str(run / "rows"), 1000)
+    tokenizer = load_tokenizer(str(read_manifest(str(run / "rows")).config["tokenizer"]))
+    found = {
+        tokenizer.decode(row.block.tokens[0, start:end].tolist(), skip_special_tokens=True)
+        for row in heldout.rows
+        for start, end, _ in row.responses
+    }
+    lines = read_lines(str(run / "filtered" / "made-up" / "part-00000000.jsonl.zst"))
+    written = {
+        pair.response for line in lines for shot in decode_chain(line).shots for pair in shot.pairs
+    }
+    assert found
+    assert {text.strip() for text in found} & {text.strip() for text in written}
+    run_ipt("train", *arguments, "train.num_steps=2", "train.heldout.every=2")
+    last = read_metrics(str(run / "train" / "metrics.jsonl"))[-1]
+    by_source = heldout_losses(last, "source")
+    assert by_source.keys() == {"made-up-raw", "made-up-augmented"}
+    assert heldout_losses(last, "kind").keys() == {"free_form"}
+    assert all(3 < loss < 7 for loss in by_source.values())

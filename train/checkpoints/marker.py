@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from pipeline import storage
 from pipeline.config import StrictConfig
+from pipeline.errors import InputError
 
 
 class FragmentPlace(StrictConfig):
@@ -85,14 +86,28 @@ def read_sidecar(path: Path) -> RankFile:
 
 
 def list_complete(folder: str, instance: str) -> list[CheckpointMarker]:
-    """Markers of this execution's complete checkpoints, oldest first."""
+    """Markers of this execution's complete checkpoints, oldest first.
+
+    Raises:
+        InputError: a marker is none of this version's.
+    """
     markers = [
-        CheckpointMarker.model_validate_json(storage.read_bytes(f"{folder}/{name}"))
+        _read_marker(f"{folder}/{name}")
         for name in storage.list_files(folder)
         if name.startswith("step-") and name.endswith(".json") and "/" not in name
     ]
     ours = [marker for marker in markers if marker.instance == instance]
     return sorted(ours, key=lambda marker: marker.step)
+
+
+def _read_marker(path: str) -> CheckpointMarker:
+    try:
+        return CheckpointMarker.model_validate_json(storage.read_bytes(path))
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not a checkpoint of this version of instruct-pretrain; resume with the "
+            f"version that wrote it, or remove {Path(path).parent}"
+        ) from error
 
 
 def find_damage(
