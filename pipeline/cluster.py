@@ -141,5 +141,7 @@ def _link_logs(log_folder: str) -> None:
 
     session = ray._private.worker.global_worker.node.get_logs_dir_path()
     link = Path(log_folder) / "ray"
+    if link.is_dir() and not link.is_symlink():
+        return  # of a run that was copied with what its links lead to
     link.unlink(missing_ok=True)
     link.symlink_to(session)
