@@ -7,14 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
-import psutil
-
+from launch.ranks import Ranks
 from pipeline.errors import InputError
 from pipeline.process import EXIT_STOPPED, WATCHED_PROCESS
 from pipeline.run_folder import RunFolder
@@ -23,10 +20,7 @@ from train.config import TrainConfig
 _SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
 _ERROR = "error: "
 _SHOWN = ("step ", "resumed ", "stopped ", "left out ", "passed over ", _ERROR)
-_LOCAL_RANK = "--local_rank="
 _TAIL_LINES = 15
-_WATCH_S = 0.05
-_BY_SIGNAL, _BY_ITSELF = "by a signal", "by itself"
 
 
 class TrainingStoppedError(Exception):
@@ -79,11 +73,11 @@ def run_training(
             start_new_session=True,  # Ctrl-C reaches us alone, and we ask the ranks to save
         )
         assert process.stdout is not None
-        watch = _RankWatch(process.pid)
-        with _stops_ranks_of(process.pid), watch:
+        with Ranks(process.pid, config.num_ranks) as ranks:
             for line in process.stdout:
-                log.write(line)
-                log.flush()
+                with contextlib.suppress(OSError):  # a full disk must not end what still trains
+                    log.write(line)
+                    log.flush()
                 tail.append(line)
                 if line.startswith(_SHOWN) and line not in shown_errors:
                     print(f"train   {line}", end="", flush=True)
@@ -92,68 +86,16 @@ def run_training(
             exit_code = process.wait()
     if exit_code == EXIT_STOPPED:
         raise TrainingStoppedError(exit_code, "training saved and stopped; run again to go on")
+    if ranks.are_to_stop and exit_code == 256 - signal.SIGTERM:
+        words = "training stopped before its first step; run again to go on"
+        raise TrainingStoppedError(EXIT_STOPPED, words)
     if exit_code:
         shown = "".join(tail) if exit_code != 2 else ""  # 2: its one error line is on the screen
         raise TrainingStoppedError(
             exit_code,
-            f"{shown}training ended with {_in_words(exit_code)}{watch.blame()}; "
+            f"{shown}training ended with {_in_words(exit_code)}{ranks.blame()}; "
             f"all output: {log_path}",
         )
-
-
-class _RankWatch:
-    """Notes which rank ends first; the launcher then ends the others, and says of all the same."""
-
-    def __init__(self, launcher: int) -> None:
-        self._launcher = launcher
-        self._first: int | None = None
-        self._has_ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="ipt-ranks", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._has_ended.set()
-        self._thread.join()
-
-    def blame(self) -> str:
-        """Who it was, in words."""
-        return "" if self._first is None else f" after rank {self._first} ended"
-
-    def _watch(self) -> None:
-        ranks: dict[int, psutil.Process] = {}
-        while not self._has_ended.wait(_WATCH_S):
-            if not ranks:
-                ranks = _ranks_of(self._launcher)
-            if ended := {number: _ending(rank) for number, rank in ranks.items() if _ending(rank)}:
-                # Those that lose another one follow within moments, by an error of their own.
-                self._first = min(ended, key=lambda number: (ended[number] != _BY_SIGNAL, number))
-                return
-
-
-def _ending(process: psutil.Process) -> str:
-    """How a process has ended, if it has."""
-    try:
-        if process.status() != psutil.STATUS_ZOMBIE:
-            return ""
-        # The last field is the exit status, as for waitpid: its low bits are a signal's number.
-        status = Path(f"/proc/{process.pid}/stat").read_text().split()[-1]
-    except (psutil.NoSuchProcess, OSError):
-        return _BY_ITSELF
-    return _BY_SIGNAL if int(status) & 0x7F else _BY_ITSELF
-
-
-def _ranks_of(launcher: int) -> dict[int, psutil.Process]:
-    """The launcher's ranks that are running, by their number on this machine."""
-    found = {}
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(launcher).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                for part in child.cmdline():
-                    if part.startswith(_LOCAL_RANK):
-                        found[int(part.removeprefix(_LOCAL_RANK))] = child
-    return found
 
 
 def _in_words(exit_code: int) -> str:
@@ -162,24 +104,6 @@ def _in_words(exit_code: int) -> str:
     if number in set(signal.Signals):
         return f"{signal.Signals(number).name} (exit code {exit_code})"
     return f"exit code {exit_code}"
-
-
-@contextlib.contextmanager
-def _stops_ranks_of(launcher: int) -> Iterator[None]:
-    """Turn SIGTERM, SIGUSR1 and Ctrl-C to us into a request to the ranks to save and stop."""
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        for rank in _ranks_of(launcher).values():
-            with contextlib.suppress(psutil.Error):
-                rank.terminate()
-
-    asked_by = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = {number: signal.signal(number, ask) for number in asked_by}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _environment(num_ranks: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 
 PairKind = Literal["free_form", "multiple_choice", "chain_of_thought", "multiple_choice_cot"]
 

@@ -30,10 +30,10 @@ def die_with_parent(number: int = signal.SIGTERM) -> None:
 class WatchedProcess:
     """The process that `WATCHED_PROCESS` names, by a handle that no later process can take over."""
 
-    def __init__(self) -> None:
-        """Open the handle; without that variable there is nobody to watch."""
+    def __init__(self, else_watch: int | None = None) -> None:
+        """Open the handle; without that variable watch `else_watch`, or nobody."""
         self._handle: int | None = None
-        if number := os.environ.get(WATCHED_PROCESS):
+        if number := os.environ.get(WATCHED_PROCESS) or else_watch:
             try:
                 self._handle = os.pidfd_open(int(number))
             except ProcessLookupError:

@@ -25,6 +25,7 @@ class RunConfig(StrictConfig):
     @field_validator("dir")
     @classmethod
     def _expanded(cls, folder: str) -> str:
+        folder = folder.removeprefix("file://")
         return folder.rstrip("/") if "://" in folder else str(Path(folder).expanduser())
 
 

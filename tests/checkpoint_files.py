@@ -67,5 +67,5 @@ def write_checkpoint(
         data={},
         sidecars=sidecars,
     )
-    (folder / f"{tag_of(step)}.json").write_text(marker.model_dump_json())
+    (folder / f"{tag_of(step)}.json").write_text(marker.signed().model_dump_json())
     return marker

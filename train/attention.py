@@ -167,7 +167,9 @@ def _varlen(
     """Each document by itself; the signature is that of transformers' attention functions."""
     assert documents is not None, "the model was not given its documents"
     _refuse(others, dropout, "varlen")
-    flat = [tensor.transpose(1, 2).flatten(0, 1) for tensor in (query_BHTD, key_BHTD, value_BHTD)]
+    # Under autocast, positions leave query and key in fp32, for which FlashAttention has no kernel.
+    states = [each.to(value_BHTD.dtype) for each in (query_BHTD, key_BHTD, value_BHTD)]
+    flat = [each.transpose(1, 2).flatten(0, 1) for each in states]
     attend = _flash_varlen if query_BHTD.is_cuda else _sdpa_varlen
     output_NHD = attend(flat[0], flat[1], flat[2], documents, scaling, sliding_window)
     return output_NHD.view(documents.num_rows, -1, *output_NHD.shape[1:]), None
@@ -250,8 +252,8 @@ def _flex(
             f"documents of up to {max(documents.lengths)}); use 'varlen'"
         )
     output_BHTD = _flex_kernel(query_BHTD.is_cuda)(
-        query_BHTD,
-        key_BHTD,
+        query_BHTD.to(value_BHTD.dtype),
+        key_BHTD.to(value_BHTD.dtype),
         value_BHTD,
         block_mask=documents.block_mask,
         scale=scaling,

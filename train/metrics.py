@@ -7,10 +7,11 @@ A line of the file holds a step, or what an evaluation after that step adds to i
      "heldout/kind/multiple_choice/loss": 1.2, "sample": {"prompt": "The", "completion": "..."}}
 
 Optional in a step: `perf/mfu`, where the accelerator's peak is known, and `anomaly`, a text such as
-`skipped: loss not finite`.
+`the loss is not finite (nan)`.
 """
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,11 +35,31 @@ class MetricsLog:
         partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         partial.replace(self._path)
 
+        self._held_back = b""
+
     def append(self, metrics: Mapping[str, Any]) -> None:
-        """Add one step, or what an evaluation adds to the last one; a kill cuts only this line."""
+        """Add one step, or what an evaluation adds to the last one; a kill cuts only this line.
+
+        What cannot be written, as on a full disk, is held back and written with the next step.
+        """
+        self._held_back += (json.dumps(metrics) + "\n").encode()
         # Opening the file anew takes some 20 us, which is nothing beside a step.
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        size = self._path.stat().st_size
+        try:
+            with self._path.open("ab") as file:
+                file.write(self._held_back)
+        except OSError:
+            os.truncate(self._path, size)  # of half a line
+        else:
+            self._held_back = b""
+
+    def sync(self) -> bool:
+        """Make what is written survive a power cut; False if something is held back."""
+        if self._held_back:
+            return False
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
+        return True
 
 
 def read_metrics(path: str) -> list[dict[str, Any]]:

@@ -20,6 +20,8 @@ from train.config import LossConfig, ModelConfig
 from train.loss import linear_cross_entropy
 
 _FEW_LABELS = 0.9
+_TRIAL_TOKENS = 6
+_OTHER_ATTENTION = "set attention = 'eager', or, if that fails too, document_mask = false"
 
 
 def build_model(
@@ -58,7 +60,8 @@ def build_model(
                 resolve_model(config.init_from), config=shape, **options
             )
     else:
-        model = AutoModelForCausalLM.from_config(shape, **options)
+        with _explained(config):
+            model = AutoModelForCausalLM.from_config(shape, **options)
     model.config.use_cache = False
     return model
 
@@ -99,9 +102,14 @@ def load_shape(config: ModelConfig, tokenizer_reference: str) -> Any:
 
 @contextlib.contextmanager
 def _explained(config: ModelConfig) -> Iterator[None]:
-    """Say in one line why a model cannot be loaded."""
+    """Say in one line why a model cannot be made or loaded."""
     try:
         yield
+    except KeyError as error:  # how older architectures look for their attention
+        raise InputError(
+            f"train.model: this architecture does not work with attention = {error}; "
+            f"{_OTHER_ATTENTION}"
+        ) from error
     except OSError as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(
@@ -221,7 +229,8 @@ class PackedCausalLM(torch.nn.Module):
             hidden_ND = hidden_ND * self._logit_scale
         total, losses_N = self._head(hidden_ND, inputs, self._loss)
         if self._balances_experts:
-            total = total + self._balance_loss(outputs.router_logits) * inputs.scales_N.sum()
+            scale = (inputs.scales_N * (inputs.labels_N != IGNORE_LABEL)).sum()
+            total = total + self._balance_loss(outputs.router_logits) * scale
         if inputs.kept_K is not None:
             everywhere = losses_N.new_zeros(inputs.input_ids_BT.numel())
             losses_N = everywhere.index_copy(0, inputs.kept_K, losses_N)
@@ -234,6 +243,42 @@ class PackedCausalLM(torch.nn.Module):
         balance = formula(router_logits, _num_experts(config), config.num_experts_per_tok, None)
         weighted: torch.Tensor = balance * _router_loss_weight(config)
         return weighted
+
+
+def require_separate_documents(model: PackedCausalLM) -> None:
+    """Refuse a model that lets documents of a row see each other; tries it, on the CPU.
+
+    Not every architecture passes on what our attention needs to know, and some carry a state from
+    token to token that no mask reaches.
+
+    Raises:
+        InputError: the second of two documents changes with the first, or the model fails on them.
+    """
+    config = model.causal_lm.config
+    ids = np.arange(2, 2 + 2 * _TRIAL_TOKENS)[None].astype(np.int32)
+    positions = np.tile(np.arange(_TRIAL_TOKENS), 2)[None]
+    segments = np.repeat([[0, 1]], _TRIAL_TOKENS, axis=1)
+    found = []
+    was_training = model.training
+    model.eval()
+    for first in (ids, np.where(segments == 0, ids + 1, ids)):
+        batch = Batch(first, np.roll(ids, -1), positions, segments, np.zeros(1))
+        try:
+            with torch.no_grad():
+                losses_BT = model(ModelInputs.of(batch, torch.device("cpu")))[1]
+        except (AssertionError, AttributeError, KeyError, TypeError) as error:
+            raise InputError(
+                f"train.model.attention: {config.model_type} does not work with "
+                f"{config._attn_implementation!r} ({type(error).__name__}: {error}); "
+                f"{_OTHER_ATTENTION}"
+            ) from error
+        found.append(losses_BT[0, _TRIAL_TOKENS:])
+    model.train(was_training)
+    if not torch.allclose(found[0], found[1], rtol=0, atol=1e-5):
+        raise InputError(
+            f"train.model.attention: with {config._attn_implementation!r}, {config.model_type} "
+            f"lets the documents of a row see each other; {_OTHER_ATTENTION}"
+        )
 
 
 class _Head(torch.nn.Module):
@@ -287,6 +332,8 @@ def _sliding_window(config: Any, seq_len: int) -> int | None:
     if window is None or window >= seq_len:
         return None
     layers = set(getattr(config, "layer_types", None) or ())
+    if layers and "sliding_attention" not in layers:
+        return None
     if config._attn_implementation in ("sdpa", "eager") and len(layers) > 1:
         raise InputError(
             f"train.model.attention: only some layers of {config.model_type} have a sliding window "

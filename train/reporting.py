@@ -38,15 +38,21 @@ class Speed:
         self._peak = (
             peak_flops(torch.cuda.get_device_name(), config.precision) if has_cuda else None
         )
-        self._num_ranks = num_ranks
+        self._num_ranks, self._seq_len = num_ranks, seq_len
         self._tokens = config.rows_per_batch * seq_len
         self._pairs = row_pairs(config.rows_per_batch, seq_len)
 
-    def metrics(self, step_s: float, document_pairs: float) -> dict[str, float]:
-        """Of a step that took `step_s`, with `document_pairs` of tokens that see each other."""
+    def metrics(self, step_s: float, document_pairs: float, num_rows: int) -> dict[str, float]:
+        """Of a step that took `step_s`.
+
+        Args:
+            step_s: seconds.
+            document_pairs: pairs of tokens that see each other, on all ranks.
+            num_rows: rows these are in; more than a batch has, if some were filled up.
+        """
         found = {
             "perf/tokens_per_s": self._tokens / step_s,
-            "perf/attention_saved": saved_share(document_pairs, self._pairs),
+            "perf/attention_saved": saved_share(document_pairs, row_pairs(num_rows, self._seq_len)),
         }
         if self._flops and self._peak:
             flops = self._flops.of(self._tokens, self._pairs)
@@ -103,6 +109,10 @@ class Reporter:
             self.say(self._console.format(metrics))
         for line in self._console.format_heldout(metrics):
             self.say(line)
+
+    def sync(self) -> bool:
+        """Whether all steps are written down, to stay; a checkpoint must not outrun them."""
+        return self._rank > 0 or self._log.sync()
 
     def say(self, line: str) -> None:
         """Print a line on rank 0; when nobody reads any more, go on in silence."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.errors import InputError
 from pipeline.loader.batch import IGNORE_LABEL, Batch
 from pipeline.loader.stream import BatchStream
 from pipeline.mixture.online import make_online_rule
@@ -29,7 +30,12 @@ from train.checkpoints.session import RunCheckpoints
 from train.deepspeed_config import deepspeed_config
 from train.evaluation import HeldoutEvaluation
 from train.flops import document_pairs
-from train.model import ModelInputs, PackedCausalLM, build_model
+from train.model import (
+    ModelInputs,
+    PackedCausalLM,
+    build_model,
+    require_separate_documents,
+)
 from train.optimizer import Veto, make_optimizer
 from train.process_group import Host
 from train.reporting import Reporter, Speed
@@ -95,6 +101,9 @@ class Trainer:
 
     def _train(self, stop: StopRequest) -> int:
         checkpoint_s = 0.0
+        if self.step < self.config.num_steps and self.host.any(bool(stop)):
+            self.reporter.say(f"stopped before step {self.step + 1}; run again to go on")
+            return EXIT_STOPPED
         while self.step < self.config.num_steps:
             metrics = self.train_step() | {"time/checkpoint_s": checkpoint_s}
             is_last = self.step == self.config.num_steps
@@ -153,7 +162,9 @@ class Trainer:
         elif self.config.anomaly.policy == "rollback":
             anomaly = self._roll_back(anomaly)
         step_s = time.monotonic() - started
-        metrics = self._metrics(loss_sums, num_tokens) | self.speed.metrics(step_s, num_pairs)
+        num_rows = mine.num_rows * self.host.num_ranks
+        speed = self.speed.metrics(step_s, num_pairs, num_rows)
+        metrics = self._metrics(loss_sums, num_tokens) | speed
         metrics |= {
             "lr": lr,
             "grad_norm": grad_norm,
@@ -167,6 +178,10 @@ class Trainer:
         """Begin a checkpoint, or write it; returns the seconds that training waited."""
         if self.saved_step and self.checkpoints.finish():
             self._adopt()
+        if self.host.any(not self.reporter.sync()):
+            self.reporter.say("error: metrics.jsonl cannot be written; no checkpoint until it can")
+            self.checkpoints.give_up()
+            return 0.0
         marker = CheckpointMarker(
             step=self.step,
             rows=self.step * self.config.rows_per_batch,
@@ -216,11 +231,21 @@ class Trainer:
             torch.device(kind),
             dtype,
         )
+        model = PackedCausalLM(causal_lm, config.loss)
+        if config.document_mask:
+            require_separate_documents(model)
+        if frozen := [
+            name for name, each in causal_lm.named_parameters() if not each.requires_grad
+        ]:
+            raise InputError(
+                f"train.model: {causal_lm.config.model_type} has weights that are not trained, "
+                f"such as {frozen}, which checkpoints do not hold; choose another model"
+            )
+        torch.manual_seed(sections.run.seed * self.host.num_ranks + self.host.rank)  # dropout
         if config.activation_checkpointing:
             causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
         if config.compile:
             causal_lm.base_model.compile()
-        model = PackedCausalLM(causal_lm, config.loss)
         model.train()
         engine, *_ = deepspeed.initialize(
             model=model,
@@ -273,6 +298,7 @@ class Trainer:
             grad_norm = float(self.engine.get_global_grad_norm() or 0.0)
             if self.engine.optimizer.overflow:  # then DeepSpeed has taken no step either
                 anomaly = anomaly or NOT_FINITE
+                self.state.forget_gradients()
         self.watch.note(loss, anomaly)
         return anomaly, grad_norm
 
@@ -284,7 +310,7 @@ class Trainer:
     def _roll_back(self, anomaly: str) -> str:
         """Take the weights of the last checkpoint; the batches since then are not seen again.
 
-        Steps keep their numbers and rows: those between are as if they had changed nothing.
+        Steps keep their numbers and rows, and mixing and watch keep what they have learned.
         """
         self.checkpoints.finish()
         newest = self.checkpoints.newest()

@@ -32,7 +32,7 @@ class Beat(NamedTuple):
     """Seconds since the rank said so."""
 
 
-PHASES = ("data", "forward and backward", "losses", "optimizer", "checkpoint", "evaluation", "end")
+PHASES = ("data", "forward and backward", "losses", "optimizer", "evaluation", "checkpoint", "end")
 """Of a step, in their order."""
 
 

@@ -83,6 +83,16 @@ class EngineState:
             state["step"].fill_(num_steps)
         self._refresh_computed_weights()
 
+    def forget_gradients(self) -> None:
+        """Drop the gradients of a step that DeepSpeed has passed over.
+
+        With offload it keeps them, and would go on adding to what is not finite.
+        """
+        if self._stage in (1, 2) and hasattr(self._engine.optimizer, "averaged_gradients"):
+            kept = self._engine.optimizer.averaged_gradients
+            for group in kept:
+                kept[group] = None
+
     def _kept(self) -> Iterator[Fragment]:
         """Everything this rank keeps."""
         kept_of = {0: self._whole, 1: self._linked, 2: self._linked, 3: self._partitioned}

@@ -1,5 +1,7 @@
 """What a complete checkpoint is, which there are, and whether their files are whole."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,19 @@ class CheckpointMarker(StrictConfig):
     """State of the watch over the losses."""
     sidecars: dict[str, str] = Field(default_factory=dict)
     """Names of the ranks' sidecars, by rank, and the sha256 of each."""
+    digest: str = ""
+    """Sha256 of all the rest."""
+
+    def signed(self) -> "CheckpointMarker":
+        """The same with its digest."""
+        return self.model_copy(update={"digest": self._digest()})
+
+    def is_whole(self) -> bool:
+        """Whether it is as it was signed."""
+        return self.digest == self._digest()
+
+    def _digest(self) -> str:
+        return hashlib.sha256(self.model_dump_json(exclude={"digest"}).encode()).hexdigest()
 
 
 def tag_of(step: int) -> str:
@@ -86,28 +101,45 @@ def read_sidecar(path: Path) -> RankFile:
 
 
 def list_complete(folder: str, instance: str) -> list[CheckpointMarker]:
-    """Markers of this execution's complete checkpoints, oldest first.
+    """Markers of this execution's complete checkpoints, oldest first; damaged ones are left out.
 
     Raises:
         InputError: a marker is none of this version's.
     """
-    markers = [
-        _read_marker(f"{folder}/{name}")
-        for name in storage.list_files(folder)
-        if name.startswith("step-") and name.endswith(".json") and "/" not in name
-    ]
-    ours = [marker for marker in markers if marker.instance == instance]
+    markers = [read_marker(path) for path in _marker_files(folder)]
+    ours = [marker for marker in markers if marker is not None and marker.instance == instance]
     return sorted(ours, key=lambda marker: marker.step)
 
 
-def _read_marker(path: str) -> CheckpointMarker:
+def list_damaged_markers(folder: str) -> list[Path]:
+    """Markers that cannot be read, or were changed since they were written."""
+    return [path for path in _marker_files(folder) if path.exists() and read_marker(path) is None]
+
+
+def _marker_files(folder: str) -> list[Path]:
+    return sorted(path for path in Path(folder).glob("step-*.json") if path.is_file())
+
+
+def read_marker(path: Path) -> CheckpointMarker | None:
+    """A marker; None if it is damaged, or gone.
+
+    Raises:
+        InputError: it is whole, and of another version.
+    """
     try:
-        return CheckpointMarker.model_validate_json(storage.read_bytes(path))
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    try:
+        marker = CheckpointMarker.model_validate(values)
     except ValidationError as error:
+        if isinstance(values, dict) and "digest" in values:
+            return None
         raise InputError(
             f"{path} is not a checkpoint of this version of instruct-pretrain; resume with the "
-            f"version that wrote it, or remove {Path(path).parent}"
+            f"version that wrote it, or remove {path.parent}"
         ) from error
+    return marker if marker.is_whole() else None
 
 
 def find_damage(
@@ -121,7 +153,13 @@ def find_damage(
         share: number of this share; ranks check different files.
         num_shares: how many there are.
     """
-    root = Path(folder) / tag_of(marker.step)
+    try:
+        return _find_damage(Path(folder) / tag_of(marker.step), marker, share, num_shares)
+    except OSError as error:
+        return f"{error.filename} cannot be read ({error.strerror})"
+
+
+def _find_damage(root: Path, marker: CheckpointMarker, share: int, num_shares: int) -> str | None:
     for name, sha256 in list(marker.sidecars.items())[share::num_shares]:
         sidecar = root / name
         if not sidecar.exists():

@@ -45,7 +45,8 @@ class CheckpointReader:
         """
         self._root = Path(folder) / tag_of(marker.step)
         self._files = [read_sidecar(self._root / name) for name in marker.sidecars]
-        self._open: dict[str, Any] = {}
+        # All at once: files that a training under way removes stay readable while they are open.
+        self._open = {file.name: _open(self._root / file.name) for file in self._files}
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._pieces: dict[str, list[_Piece]] = defaultdict(list)
         for file in self._files:
@@ -68,7 +69,7 @@ class CheckpointReader:
                 break
             assert piece.start <= at, f"{name}: elements {at} to {piece.start} are nowhere"
             stop = min(end, piece.end)
-            tensor = self._file(piece.file).get_slice(tensor_key(name, piece.start, kind))
+            tensor = self._open[piece.file].get_slice(tensor_key(name, piece.start, kind))
             parts.append(tensor[at - piece.start : stop - piece.start])
             at = stop
         assert at == end, f"{name}: elements {at} to {end} are nowhere"
@@ -82,7 +83,7 @@ class CheckpointReader:
     def buffers(self) -> dict[str, torch.Tensor]:
         """The model's buffers."""
         return {
-            name: self._file(file.name).get_tensor(buffer_key(name))
+            name: self._open[file.name].get_tensor(buffer_key(name))
             for file in self._files
             for name in file.buffers
         }
@@ -91,13 +92,12 @@ class CheckpointReader:
         """A rank's random state, if that rank wrote one."""
         if rank >= len(self._files):
             return None
-        file = self._file(self._files[rank].name)
+        file = self._open[self._files[rank].name]
         key = random_key(device)
         return file.get_tensor(key) if key in file.keys() else None  # noqa: SIM118 - no mapping
 
-    def _file(self, name: str) -> Any:
-        from safetensors import safe_open
 
-        if name not in self._open:
-            self._open[name] = safe_open(self._root / name, framework="pt")
-        return self._open[name]
+def _open(path: Path) -> Any:
+    from safetensors import safe_open
+
+    return safe_open(path, framework="pt")

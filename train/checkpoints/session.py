@@ -12,6 +12,7 @@ from train.checkpoints.marker import (
     CheckpointMarker,
     find_damage,
     list_complete,
+    list_damaged_markers,
     remove,
     remove_unmarked,
     tag_of,
@@ -45,7 +46,23 @@ class RunCheckpoints:
         host.barrier()
 
     def newest(self) -> CheckpointMarker | None:
-        """The newest checkpoint whose files are whole; says which are not, and passes them over."""
+        """The newest checkpoint whose files are whole; says which are not, and removes them.
+
+        They would count among those to keep, and what they stand for will be done again.
+        """
+        marker = self._find_whole()
+        last = 0 if marker is None else marker.step
+        if self._host.rank == 0:
+            for damaged in list_damaged_markers(self._folder):
+                _say(f"passed over the checkpoint that {damaged} marked: it is damaged")
+                damaged.unlink(missing_ok=True)
+            for later in [each.step for each in self._complete() if each.step > last]:
+                remove(self._folder, later)
+            remove_unmarked(self._folder)
+        self._host.barrier()
+        return marker
+
+    def _find_whole(self) -> CheckpointMarker | None:
         steps = [marker.step for marker in self._complete()] if self._host.rank == 0 else []
         for at in range(1, int(self._host.from_first([len(steps)])[0]) + 1):
             step = int(self._host.from_first([steps[-at] if steps else 0])[0])
@@ -84,21 +101,31 @@ class RunCheckpoints:
         """
         started = time.monotonic()
         self.finish()
-        if self._host.rank == 0:
-            remove(self._folder, marker.step)  # of an earlier attempt that was passed over
-            (Path(self._folder) / tag_of(marker.step)).mkdir(parents=True)
-        self._host.barrier()
+        self._has_failed = self._host.any(not self._make_folder(marker.step))
+        if self._has_failed:
+            return time.monotonic() - started
         extras = _random_states()
         if self._host.rank == 0:
             kept = model.state_dict().keys()
             extras |= {
                 buffer_key(name): each for name, each in model.named_buffers() if name in kept
             }
-        self._has_failed = False
         self._writer.begin(marker, state.fragments(), extras)
         if not is_async:
             self.finish()
         return time.monotonic() - started
+
+    def _make_folder(self, step: int) -> bool:
+        """On rank 0: an empty folder for a checkpoint; False if it cannot be had."""
+        if self._host.rank > 0:
+            return True
+        try:
+            remove(self._folder, step)
+            (Path(self._folder) / tag_of(step)).mkdir(parents=True)
+        except OSError as error:
+            _say(f"error: the checkpoint of step {step} cannot be written: {error}")
+            return False
+        return True
 
     def clean_up_failure(self) -> bool:
         """After a step: drop the save if a rank could not write its part; whether that was so."""
@@ -119,6 +146,11 @@ class RunCheckpoints:
             else:
                 time.sleep(_POLL_S)
         return False
+
+    def give_up(self) -> None:
+        """Count the save that was to be as failed, without beginning it."""
+        self.finish()
+        self._has_failed = True
 
     def _drop(self) -> None:
         self._writer.give_up()

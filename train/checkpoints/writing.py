@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from pipeline import storage
+from pipeline.errors import InputError
 from train.checkpoints.engine_state import Fragment
 from train.checkpoints.marker import (
     CheckpointMarker,
@@ -72,9 +73,13 @@ class CheckpointWriter:
         for fragment in fragments:
             for kind, tensor in fragment.tensors.items():
                 tensors[tensor_key(fragment.name, fragment.start, kind)] = tensor
-            place = (fragment.name, list(fragment.shape), fragment.start, fragment.num_elements)
             places.append(
-                FragmentPlace(**dict(zip(FragmentPlace.model_fields, place, strict=True)))
+                FragmentPlace(
+                    name=fragment.name,
+                    shape=list(fragment.shape),
+                    start=fragment.start,
+                    num_elements=fragment.num_elements,
+                )
             )
         copies = self._copy({**tensors, **extras})
         prefix = buffer_key("")
@@ -99,7 +104,7 @@ class CheckpointWriter:
 
     def remove_partial(self) -> None:
         """Remove what a save that was given up has written; for one rank, once all have ended."""
-        storage.remove_tree(str(Path(self._folder) / tag_of(self._step)))
+        remove(self._folder, self._step)
 
     def _copy(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The state in host memory that stays ours, pinned where that speeds up copying."""
@@ -135,7 +140,7 @@ class CheckpointWriter:
             self.failure = f"{type(error).__name__}: {error}"
             print(
                 f"error: rank {self._rank} could not write the checkpoint of step {marker.step}: "
-                f"{self.failure}; training goes on, the checkpoint before it stays",
+                f"{self.failure}; the checkpoint before it stays",
                 file=sys.stderr,
                 flush=True,
             )
@@ -149,10 +154,13 @@ class CheckpointWriter:
         hashes = {sidecar.name: storage.sha256_of(str(sidecar)) for sidecar in sidecars}
         complete = marker.model_copy(update={"sidecars": hashes})
         path = f"{self._folder}/{tag_of(marker.step)}.json"
-        storage.write_atomic(path, complete.model_dump_json().encode())
-        steps = [each.step for each in list_complete(self._folder, marker.instance)]
-        for step in steps_to_remove(steps, self._keep, self._keep_every):
-            remove(self._folder, step)
+        storage.write_atomic(path, complete.signed().model_dump_json().encode())
+        try:
+            steps = [each.step for each in list_complete(self._folder, marker.instance)]
+            for step in steps_to_remove(steps, self._keep, self._keep_every):
+                remove(self._folder, step)
+        except (OSError, InputError) as error:  # the new one is complete all the same
+            print(f"old checkpoints could not be removed: {error}", file=sys.stderr, flush=True)
 
 
 def write_tensors(

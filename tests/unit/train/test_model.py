@@ -11,7 +11,13 @@ from pipeline.loader.batch import Batch, make_batch
 from pipeline.packing.plan import build_rows, plan_rows
 from train.attention import implementation_of
 from train.config import LossConfig, ModelConfig
-from train.model import ModelInputs, PackedCausalLM, build_model, load_shape
+from train.model import (
+    ModelInputs,
+    PackedCausalLM,
+    build_model,
+    load_shape,
+    require_separate_documents,
+)
 
 SHAPE = {
     "model_type": "llama",
@@ -134,16 +140,13 @@ def test_experts_are_kept_balanced_as_transformers_does(tokenizer_folder: Path) 
     random = np.random.default_rng(3)
     _, batch = batch_of([random.integers(2, 250, size=32).astype(np.uint16)], 32)
     shape = MIXTRAL | {"router_aux_loss_coef": 0.5}
-    total = model_of(tokenizer_folder, shape, "varlen")(
-        ModelInputs.of(batch, CPU, np.full(1, 1 / 31))
-    )[0]
+    inputs = ModelInputs.of(batch, CPU, np.full(1, 1 / 31))
+    total = model_of(tokenizer_folder, shape, "varlen")(inputs)[0]
     theirs = build_model(ModelConfig(shape=shape, attention="eager"), str(tokenizer_folder), 0)
     ids = torch.from_numpy(batch.input_ids).long()
     expected = theirs(input_ids=ids, labels=ids, output_router_logits=True)
     assert expected.aux_loss > 0
-    # One token has no label: the balance is weighted by the scales of all 32.
-    weighted = expected.loss + 0.5 * expected.aux_loss / 31
-    torch.testing.assert_close(total, weighted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(total, expected.loss, rtol=1e-4, atol=1e-5)
 
 
 def test_few_labels_skip_the_head_for_the_others(tokenizer_folder: Path) -> None:
@@ -228,3 +231,26 @@ def test_a_vocabulary_too_small_is_refused(tokenizer_folder: Path) -> None:
     config = ModelConfig(shape=SHAPE | {"vocab_size": 10})
     with pytest.raises(InputError, match="vocabulary"):
         build_model(config, str(tokenizer_folder), 0)
+
+
+@pytest.mark.parametrize("attention", BACKENDS)
+def test_models_that_keep_documents_apart_are_let_through(
+    tokenizer_folder: Path, attention: str
+) -> None:
+    require_separate_documents(model_of(tokenizer_folder, SHAPE, attention))
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ({"model_type": "xglm", "d_model": 32, "ffn_dim": 64, "num_layers": 2}, "see each other"),
+        ({"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2}, "see each other"),
+        ({"model_type": "gptj", "n_embd": 32, "n_layer": 2, "n_head": 4}, "does not work with"),
+    ],
+    ids=["xglm", "mamba", "gptj"],
+)
+def test_models_that_do_not_are_refused(tokenizer_folder: Path, shape: dict, words: str) -> None:
+    heads = {"attention_heads": 4} if shape["model_type"] == "xglm" else {}
+    rotary = {"rotary_dim": 4} if shape["model_type"] == "gptj" else {}
+    with pytest.raises(InputError, match=f"{words}.*document_mask = false"):
+        require_separate_documents(model_of(tokenizer_folder, shape | heads | rotary, "varlen"))
