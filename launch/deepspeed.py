@@ -58,10 +58,10 @@ def run_training(
     command = build_command(config, config_path, overrides)
     log_path = Path(folder.logs) / "train.log"
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    print(f"train   {shlex.join(command)}", flush=True)
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     shown_errors: set[str] = set()
-    with log_path.open("a", encoding="utf-8") as log:
+    with log_path.open("a", encoding="utf-8") as log, Ranks(config.num_ranks) as ranks:
+        print(f"train   {shlex.join(command)}", flush=True)
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -73,17 +73,17 @@ def run_training(
             start_new_session=True,  # Ctrl-C reaches us alone, and we ask the ranks to save
         )
         assert process.stdout is not None
-        with Ranks(process.pid, config.num_ranks) as ranks:
-            for line in process.stdout:
-                with contextlib.suppress(OSError):  # a full disk must not end what still trains
-                    log.write(line)
-                    log.flush()
-                tail.append(line)
-                if line.startswith(_SHOWN) and line not in shown_errors:
-                    print(f"train   {line}", end="", flush=True)
-                    if line.startswith(_ERROR):  # every rank meets and says the same one
-                        shown_errors.add(line)
-            exit_code = process.wait()
+        ranks.watch(process.pid)
+        for line in process.stdout:
+            with contextlib.suppress(OSError):  # a full disk must not end what still trains
+                log.write(line)
+                log.flush()
+            tail.append(line)
+            if line.startswith(_SHOWN) and line not in shown_errors:
+                print(f"train   {line}", end="", flush=True)
+                if line.startswith(_ERROR):  # every rank meets and says the same one
+                    shown_errors.add(line)
+        exit_code = process.wait()
     if exit_code == EXIT_STOPPED:
         raise TrainingStoppedError(exit_code, "training saved and stopped; run again to go on")
     if ranks.are_to_stop and exit_code == 256 - signal.SIGTERM:

@@ -23,9 +23,9 @@ class Ranks:
     end.
     """
 
-    def __init__(self, launcher: int, num_ranks: int) -> None:
-        """Watch `num_ranks` processes below the process `launcher`."""
-        self._launcher, self._num_ranks = launcher, num_ranks
+    def __init__(self, num_ranks: int) -> None:
+        """Expect so many; `watch` says where, once there is a launcher."""
+        self._num_ranks, self._launcher = num_ranks, 0
         self.are_to_stop = False
         """Whether a signal has asked for it."""
         self._first: int | None = None
@@ -36,14 +36,19 @@ class Ranks:
 
     def __enter__(self) -> Self:
         self._handlers = {number: signal.signal(number, self._note) for number in _SIGNALS}
-        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._has_ended.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+
+    def watch(self, launcher: int) -> None:
+        """Watch the ranks below the process `launcher`."""
+        self._launcher = launcher
+        self._thread.start()
 
     def blame(self) -> str:
         """Which rank ended first, in words; the launcher then ends the others."""

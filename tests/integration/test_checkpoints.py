@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.conftest import IPT, run_ipt, write_config
 from tests.packed import random_rows, write_packed
+from tests.processes import wait_for
 from train.checkpoints.marker import CheckpointMarker
 from train.metrics import read_metrics
 
@@ -174,6 +175,43 @@ def test_a_signal_to_the_command_saves_and_stops(
     last = metrics_of(run)[-1]["step"]
     assert f"stopped after step {last}, saved" in rest
     assert marker_of(run, last).step == last < 400
+
+
+def test_a_signal_before_there_are_ranks_is_not_lost(reference: Path, run: Path) -> None:
+    shutil.rmtree(run / "train")
+    process = subprocess.Popen(
+        [*IPT, *arguments_of(reference, run, "train.num_steps=100000")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "pretrain.py" in process.stdout.readline(), "the launcher was started just now"
+    process.send_signal(signal.SIGTERM)
+    rest, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, rest
+    assert "run again to go on" in rest
+    assert not ranks_of(run)
+
+
+def test_a_signal_to_deepspeed_itself_saves(reference: Path, run: Path) -> None:
+    """As a person starts it without `ipt`."""
+    shutil.rmtree(run / "train")
+    deepspeed = str(Path(IPT[0]).with_name("deepspeed"))
+    config = [str(reference / "run.toml"), f"run.dir={run}", *SETTINGS, "train.num_steps=100000"]
+    script = str(Path(__file__).parents[2] / "train" / "pretrain.py")
+    process = subprocess.Popen(
+        [deepspeed, "--num_accelerators=2", "--master_port=29713", script, *config],
+        env=dict(os.environ, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert wait_for(lambda: (run / "train" / "checkpoints" / "step-00000004.json").exists())
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=30)
+    assert wait_for(lambda: not ranks_of(run), 40)
+    last = metrics_of(run)[-1]["step"]
+    assert marker_of(run, last).step == last
 
 
 def test_a_loss_that_is_not_finite_changes_no_weight_and_ends_the_run(

@@ -1,5 +1,6 @@
 """metrics.jsonl across restarts and evaluations, and lines that people read down a column."""
 
+import errno
 import math
 import re
 from pathlib import Path
@@ -145,3 +146,30 @@ def test_the_lines_of_an_evaluation() -> None:
         "step    2/1000  sample 'The' -> ' end\\n'",
     ]
     assert ConsoleLine(1000, 0).format_heldout(STEP) == []
+
+
+def test_what_a_full_disk_refuses_is_written_with_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(str(path), 0)
+    log.append({"step": 1})
+    assert log.sync()
+    opened = Path.open
+
+    def full(self: Path, mode: str = "r", **options):
+        if mode != "ab":
+            return opened(self, mode, **options)
+        with opened(self, mode) as file:
+            file.write(b'{"ste')
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    log.append({"step": 2})
+    log.append({"step": 3})
+    assert not log.sync()
+    assert [line["step"] for line in read_metrics(str(path))] == [1]
+    monkeypatch.undo()
+    log.append({"step": 4})
+    assert log.sync()
+    assert [line["step"] for line in read_metrics(str(path))] == [1, 2, 3, 4]

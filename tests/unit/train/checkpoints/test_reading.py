@@ -7,9 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.errors import InputError
 from tests.checkpoint_files import write_checkpoint
 from train.checkpoints.engine_state import KINDS
-from train.checkpoints.marker import RankFile, find_damage, steps_to_remove, tag_of
+from train.checkpoints.marker import (
+    RankFile,
+    find_damage,
+    list_complete,
+    list_damaged_markers,
+    steps_to_remove,
+    tag_of,
+)
 from train.checkpoints.reading import CheckpointReader
 
 WEIGHTS = {"v": torch.arange(7).float(), "w": torch.arange(24).float().view(4, 6)}
@@ -76,3 +84,24 @@ def test_which_checkpoints_are_kept() -> None:
     assert steps_to_remove(steps, keep=2, keep_every=0) == [5, 10, 15]
     assert steps_to_remove(steps, keep=2, keep_every=10) == [5, 15]
     assert steps_to_remove(steps, keep=9, keep_every=0) == []
+
+
+def test_a_marker_that_was_changed_is_passed_over(tmp_path: Path) -> None:
+    for step in (2, 4):
+        write_checkpoint(tmp_path, WEIGHTS, 2, step=step)
+    marker = tmp_path / "step-00000004.json"
+    whole = marker.read_text()
+    for changed in (whole[:-30], "", whole.replace('"optimizer_steps":4', '"optimizer_steps":5')):
+        assert changed != whole
+        marker.write_text(changed)
+        assert [each.step for each in list_complete(str(tmp_path), "i")] == [2]
+        assert list_damaged_markers(str(tmp_path)) == [marker]
+    marker.write_text(whole)
+    assert [each.step for each in list_complete(str(tmp_path), "i")] == [2, 4]
+    assert not list_complete(str(tmp_path), "of another execution")
+
+
+def test_a_marker_of_another_version_is_named(tmp_path: Path) -> None:
+    (tmp_path / "step-00000004.json").write_text('{"step": 4, "num_ranks": 2}')
+    with pytest.raises(InputError, match=r"00004\.json is not a checkpoint of this version"):
+        list_complete(str(tmp_path), "i")
