@@ -188,6 +188,7 @@ class Trainer:
             num_ranks=self.host.num_ranks,
             instance=self.stage.identity.instance,
             code_version=metadata.version("instruct-pretrain"),
+            config=self.config.model_dump(mode="json"),
             optimizer_steps=self.state.num_steps,
             data=self.batches.state_dict(),
             online=self.online.state() if self.online is not None else {},

@@ -53,6 +53,8 @@ class CheckpointMarker(StrictConfig):
     """Execution of the training stage it belongs to."""
     code_version: str
     """Version of this package that wrote it."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """All settings of training."""
     optimizer_steps: int
     """Steps that changed weights: those passed over are not among them."""
     data: dict[str, Any]
