@@ -33,9 +33,10 @@ from pipeline.stage import (
 from train.checkpoints.marker import CheckpointMarker, find_damage, list_complete
 from train.checkpoints.reading import CheckpointReader
 from train.config import ExportConfig, ModelConfig
-from train.metrics import read_metrics
+from train.metrics import heldout_losses, read_metrics
 from train.model import load_shape
 
+_MODE = 0o644
 _LAYER = re.compile(r"^(.*?\.\d+)\.")
 
 
@@ -116,10 +117,12 @@ def find_checkpoint(folder: RunFolder, step: int | None) -> CheckpointMarker:
     complete = {marker.step: marker for marker in found}
     if step is None and complete:
         step = max(complete)
-    if step is None or step not in complete:
+    if step is None:
+        raise InputError(f"{folder.checkpoints}: no checkpoint is complete yet; wait for one")
+    if step not in complete:
         there = ", ".join(map(str, sorted(complete))) or "none"
         raise InputError(
-            f"{folder.checkpoints}: no checkpoint of step {step or 'any'} (there: {there}); "
+            f"{folder.checkpoints}: no checkpoint of step {step} (there: {there}); "
             f"train.keep_checkpoints and train.keep_every say which are kept"
         )
     if damage := find_damage(folder.checkpoints, complete[step]):
@@ -196,7 +199,9 @@ def _write_weights(
     held: dict[str, torch.Tensor] = {}
 
     def write() -> None:
-        save_file(held, target / f"{len(shards)}.safetensors", metadata={"format": "pt"})
+        path = target / f"{len(shards)}.safetensors"
+        save_file(held, path, metadata={"format": "pt"})
+        path.chmod(_MODE)  # it is made for its owner alone
         shards.append({name: tensor.nbytes for name, tensor in held.items()})
         held.clear()
 
@@ -248,8 +253,17 @@ def _model_card(
         f"- started from: {trained.config['model']['init_from'] or 'scratch'}\n"
         f"- mixture: {mixture.describe()}\n"
         f"- steps: {marker.step}, rows a step: {trained.config['rows_per_batch']}\n"
-        f"- training loss: {losses}\n"
+        f"- training loss: {losses}\n{_heldout(metrics)}"
         f"- weights: {config.dtype}, from fp32\n"
         f"- fingerprint: {trained.fingerprint()}\n\n"
         f"| source | tokens trained on |\n|---|---|\n{data}\n"
     )
+
+
+def _heldout(metrics: list[dict[str, Any]]) -> str:
+    """A line of the last held-out losses, if there were any."""
+    found = [losses for line in metrics if (losses := heldout_losses(line, "source"))]
+    if not found:
+        return ""
+    losses = ", ".join(f"{loss:.4f} on {source}" for source, loss in sorted(found[-1].items()))
+    return f"- held-out loss: {losses}\n"

@@ -40,7 +40,9 @@ def write_run(root: Path, shape: dict, tokenizer_folder: Path) -> tuple[RunFolde
     weights = dict(causal_lm.named_parameters())
     instance = stage.identity.instance
     write_checkpoint(Path(folder.checkpoints), weights, 3, instance=instance)
+    heldout = {"step": 2, "heldout/a-raw/loss": 7.5}
     lines = [{"step": step, "loss": 9.0 - step, "data/a-raw/tokens": 31} for step in (1, 2, 3)]
+    lines.insert(2, heldout)
     Path(folder.metrics).write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder, model
 
@@ -74,6 +76,7 @@ def test_an_export_loads_to_the_same_model(
     assert card.startswith("---\nlicense: mit\n")
     assert "7.0000 at the last" in card, "losses up to the exported step"
     assert "| a-raw | 62 |" in card
+    assert "held-out loss: 7.5000 on a-raw" in card
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"run", "out"}, "something half-written is left"
 
