@@ -230,7 +230,8 @@ def _model_card(
     marker: CheckpointMarker,
     folder: RunFolder,
 ) -> str:
-    metrics = [line for line in read_metrics(folder.metrics) if line["step"] <= marker.step]
+    lines = read_metrics(folder.metrics)
+    metrics = [line for line in lines if line["step"] <= marker.step]
     mixture = MixtureConfig.model_validate(trained.config["mixture"])
     tokens: dict[str, int] = {}
     for line in metrics:
@@ -265,5 +266,5 @@ def _heldout(metrics: list[dict[str, Any]]) -> str:
     found = [losses for line in metrics if (losses := heldout_losses(line, "source"))]
     if not found:
         return ""
-    losses = ", ".join(f"{loss:.4f} on {source}" for source, loss in sorted(found[-1].items()))
-    return f"- held-out loss: {losses}\n"
+    each = (f"{loss:.4f} on {source}" for source, loss in sorted(found[-1].items()))
+    return f"- held-out loss: {', '.join(each)}\n"
