@@ -12,6 +12,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
+_SHARED_MEMORY, _BUFFERS = Path("/dev/shm"), "deepspeed_*"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -63,7 +64,10 @@ def run_command(command: list[str], num_ranks: int) -> None:
     threads = max(1, (os.cpu_count() or 1) // num_ranks)
     environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore")
     environment |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(threads)}
+    before = set(_SHARED_MEMORY.glob(_BUFFERS))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    for left in set(_SHARED_MEMORY.glob(_BUFFERS)) - before:  # 66 MiB a rank, see `join_ranks`
+        left.unlink(missing_ok=True)
     if done.returncode:
         sys.exit(f"{' '.join(command[:5])} failed:\n{done.stdout[-999:]}{done.stderr[-3000:]}")
 
