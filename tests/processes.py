@@ -1,6 +1,7 @@
 """Processes of a drill, found by a mark in their environment, and waiting for what they do."""
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,3 +29,10 @@ def wait_for(is_so: Callable[[], object], within_s: float = 60.0) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

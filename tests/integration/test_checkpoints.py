@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.conftest import IPT, run_ipt, write_config
 from tests.packed import random_rows, write_packed
-from tests.processes import wait_for
+from tests.processes import free_port, wait_for
 from train.checkpoints.marker import CheckpointMarker
 from train.metrics import read_metrics
 
@@ -188,7 +188,7 @@ def test_a_signal_before_there_are_ranks_is_not_lost(reference: Path, run: Path)
     assert process.stdout is not None
     assert "pretrain.py" in process.stdout.readline(), "the launcher was started just now"
     process.send_signal(signal.SIGTERM)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=150)
     assert process.returncode == 75, rest
     assert "run again to go on" in rest
     assert not ranks_of(run)
@@ -201,15 +201,15 @@ def test_a_signal_to_deepspeed_itself_saves(reference: Path, run: Path) -> None:
     config = [str(reference / "run.toml"), f"run.dir={run}", *SETTINGS, "train.num_steps=100000"]
     script = str(Path(__file__).parents[2] / "train" / "pretrain.py")
     process = subprocess.Popen(
-        [deepspeed, "--num_accelerators=2", "--master_port=29713", script, *config],
+        [deepspeed, "--num_accelerators=2", f"--master_port={free_port()}", script, *config],
         env=dict(os.environ, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    assert wait_for(lambda: (run / "train" / "checkpoints" / "step-00000004.json").exists())
+    assert wait_for(lambda: (run / "train" / "checkpoints" / "step-00000004.json").exists(), 200)
     process.send_signal(signal.SIGTERM)
-    process.wait(timeout=30)
-    assert wait_for(lambda: not ranks_of(run), 40)
+    process.wait(timeout=60)
+    assert wait_for(lambda: not ranks_of(run), 90)
     last = metrics_of(run)[-1]["step"]
     assert marker_of(run, last).step == last
 
@@ -304,20 +304,20 @@ def started(reference: Path, run: Path, *settings: str) -> subprocess.Popen[str]
 
 
 def test_a_rank_that_hangs_is_named_and_ends_the_run(reference: Path, run: Path) -> None:
-    process = started(reference, run, "train.watchdog_s=4")
+    process = started(reference, run, "train.watchdog_s=10")
     rank = ranks_of(run)[1]
     os.kill(rank, signal.SIGSTOP)
-    rest, _ = process.communicate(timeout=60)
+    rest, _ = process.communicate(timeout=150)
     assert process.returncode == 70, rest
     assert "error: rank 0 has been at the" in rest
-    assert "rank 1" in rest.split("train.watchdog_s = 4")[1].splitlines()[0]
+    assert "rank 1" in rest.split("train.watchdog_s = 10")[1].splitlines()[0]
     assert not ranks_of(run)
 
 
 def test_the_death_of_one_rank_ends_the_run_at_once(reference: Path, run: Path) -> None:
     process = started(reference, run)
     os.kill(ranks_of(run)[1], signal.SIGKILL)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=90)
     assert process.returncode not in (0, 75)
     assert "rank 1" in rest
     assert not ranks_of(run)

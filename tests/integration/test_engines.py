@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import free_port
+
 pytestmark = [pytest.mark.deepspeed, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 
@@ -15,7 +17,7 @@ def test_steps_that_come_to_nothing_leave_no_trace() -> None:
     """At every ZeRO stage, with and without offload; see `tests/engine_trial.py`."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "engine_trial.py")],
-        env=dict(os.environ, PYTHONPATH=str(ROOT), MASTER_PORT="29743"),
+        env=dict(os.environ, PYTHONPATH=str(ROOT), MASTER_PORT=str(free_port())),
         capture_output=True,
         text=True,
         check=False,
