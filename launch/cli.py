@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from launch.exits import EXIT_FAILED, reports_errors
+from launch.exits import reports_errors
 from pipeline.errors import InputError
+from pipeline.process import EXIT_FAILED
 
 _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",

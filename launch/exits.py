@@ -8,9 +8,9 @@ from typing import Any
 import typer
 
 from pipeline.errors import InputError, JobFailedError, StoppedError
-from pipeline.process import EXIT_STOPPED
+from pipeline.process import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_STOPPED
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_INTERRUPTED = 130
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:

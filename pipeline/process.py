@@ -15,7 +15,7 @@ from types import FrameType
 from pipeline import guardian
 
 WATCHED_PROCESS = "IPT_WATCHED_PROCESS"
-EXIT_STOPPED = 75
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_STOPPED = 1, 2, 75
 _PR_SET_PDEATHSIG = 1
 
 

@@ -121,9 +121,16 @@ def implementation_of(backend: Attention) -> str:
     """The name by which transformers knows a backend; makes ours known to it."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    ALL_ATTENTION_FUNCTIONS.register(_REGISTERED["varlen"], _varlen)
-    ALL_ATTENTION_FUNCTIONS.register(_REGISTERED["flex"], _flex)
+    ALL_ATTENTION_FUNCTIONS.register(_REGISTERED["varlen"], _attention(_varlen))
+    ALL_ATTENTION_FUNCTIONS.register(_REGISTERED["flex"], _attention(_flex))
     return _REGISTERED.get(backend, backend)
+
+
+def backend_of(implementation: str) -> str:
+    """The backend's name in our config, from the one by which transformers knows it."""
+    return {ours: backend for backend, ours in _REGISTERED.items()}.get(
+        implementation, implementation
+    )
 
 
 def attention_inputs(
@@ -146,33 +153,46 @@ def attention_inputs(
     return {"attention_mask": mask}
 
 
-def _not_compiled(function: Any) -> Any:
-    """Leave a function out of torch.compile: each batch's lengths would be compiled anew."""
-    return torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+def _attention(kernel: Any) -> Any:
+    """A function of transformers' signature around one of our kernels."""
+
+    def attend(
+        module: Any,
+        query_BHTD: torch.Tensor,
+        key_BHTD: torch.Tensor,
+        value_BHTD: torch.Tensor,
+        attention_mask: Any,
+        scaling: float | None = None,
+        dropout: float = 0.0,
+        documents: Documents | None = None,
+        sliding_window: int | None = None,
+        **others: Any,
+    ) -> tuple[torch.Tensor, None]:
+        assert documents is not None, "the model was not given its documents"
+        _refuse(others, dropout)
+        # Under autocast, positions leave query and key in fp32, which FlashAttention has not.
+        states = [each.to(value_BHTD.dtype) for each in (query_BHTD, key_BHTD, value_BHTD)]
+        return kernel(*states, documents, scaling, sliding_window), None
+
+    # Left out of torch.compile: each batch's lengths would be compiled anew.
+    return torch.compiler.disable(attend)  # type: ignore[no-untyped-call]
 
 
-@_not_compiled
 def _varlen(
-    module: Any,
     query_BHTD: torch.Tensor,
     key_BHTD: torch.Tensor,
     value_BHTD: torch.Tensor,
-    attention_mask: Any,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    documents: Documents | None = None,
-    sliding_window: int | None = None,
-    **others: Any,
-) -> tuple[torch.Tensor, None]:
-    """Each document by itself; the signature is that of transformers' attention functions."""
-    assert documents is not None, "the model was not given its documents"
-    _refuse(others, dropout, "varlen")
-    # Under autocast, positions leave query and key in fp32, for which FlashAttention has no kernel.
-    states = [each.to(value_BHTD.dtype) for each in (query_BHTD, key_BHTD, value_BHTD)]
-    flat = [each.transpose(1, 2).flatten(0, 1) for each in states]
-    attend = _flash_varlen if query_BHTD.is_cuda else _sdpa_varlen
-    output_NHD = attend(flat[0], flat[1], flat[2], documents, scaling, sliding_window)
-    return output_NHD.view(documents.num_rows, -1, *output_NHD.shape[1:]), None
+    documents: Documents,
+    scale: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    """Each document by itself; (B, T, H, D)."""
+    query, key, value = (
+        each.transpose(1, 2).flatten(0, 1) for each in (query_BHTD, key_BHTD, value_BHTD)
+    )
+    attend = _flash_varlen if query.is_cuda else _sdpa_varlen
+    output_NHD = attend(query, key, value, documents, scale, window)
+    return output_NHD.view(documents.num_rows, -1, *output_NHD.shape[1:])
 
 
 def _flash_varlen(
@@ -230,36 +250,30 @@ def _sdpa_varlen(
     return torch.cat(outputs)
 
 
-@_not_compiled
 def _flex(
-    module: Any,
     query_BHTD: torch.Tensor,
     key_BHTD: torch.Tensor,
     value_BHTD: torch.Tensor,
-    attention_mask: Any,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    documents: Documents | None = None,
-    sliding_window: int | None = None,
-    **others: Any,
-) -> tuple[torch.Tensor, None]:
-    """FlexAttention over whole rows; the signature is that of transformers' functions."""
-    assert documents is not None, "the model was not given its documents"
-    _refuse(others, dropout, "flex")
-    if sliding_window is not None and sliding_window < max(documents.lengths):
+    documents: Documents,
+    scale: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    """FlexAttention over whole rows; (B, T, H, D)."""
+    if window is not None and window < documents.seq_len:
         raise InputError(
-            f"train.model.attention = 'flex' has no sliding window ({sliding_window} tokens, "
-            f"documents of up to {max(documents.lengths)}); use 'varlen'"
+            f"train.model.attention = 'flex' has no sliding window ({window} tokens, less than "
+            f"pack.seq_len, {documents.seq_len}); use 'varlen'"
         )
     output_BHTD = _flex_kernel(query_BHTD.is_cuda)(
-        query_BHTD.to(value_BHTD.dtype),
-        key_BHTD.to(value_BHTD.dtype),
+        query_BHTD,
+        key_BHTD,
         value_BHTD,
         block_mask=documents.block_mask,
-        scale=scaling,
+        scale=scale,
         enable_gqa=query_BHTD.shape[1] != key_BHTD.shape[1],
     )
-    return output_BHTD.transpose(1, 2).contiguous(), None
+    output: torch.Tensor = output_BHTD.transpose(1, 2).contiguous()
+    return output
 
 
 @cache
@@ -270,7 +284,7 @@ def _flex_kernel(is_compiled: bool) -> Any:
     return torch.compile(flex_attention, dynamic=False) if is_compiled else flex_attention
 
 
-def _refuse(others: dict[str, Any], dropout: float, backend: str) -> None:
+def _refuse(others: dict[str, Any], dropout: float) -> None:
     """Refuse what would be left out in silence."""
     extras = {"softcap": "soft caps", "s_aux": "attention sinks", "position_bias": "a bias"}
     found = [words for name, words in extras.items() if others.get(name) is not None]
@@ -278,6 +292,6 @@ def _refuse(others: dict[str, Any], dropout: float, backend: str) -> None:
         found.append("attention dropout")
     if found:
         raise InputError(
-            f"train.model.attention = {backend!r} has no {', '.join(found)}, which this model "
-            f"needs; use 'eager'"
+            f"train.model.attention: 'varlen' and 'flex' have no {', '.join(found)}, which this "
+            f"model needs; use 'eager'"
         )

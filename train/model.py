@@ -15,7 +15,13 @@ import torch
 from pipeline.errors import InputError
 from pipeline.loader.batch import IGNORE_LABEL, Batch
 from pipeline.pretrained import load_tokenizer, resolve_model
-from train.attention import Documents, attention_inputs, choose_backend, implementation_of
+from train.attention import (
+    Documents,
+    attention_inputs,
+    backend_of,
+    choose_backend,
+    implementation_of,
+)
 from train.config import LossConfig, ModelConfig
 from train.loss import linear_cross_entropy
 
@@ -107,7 +113,8 @@ def _explained(config: ModelConfig) -> Iterator[None]:
         yield
     except KeyError as error:  # how older architectures look for their attention
         raise InputError(
-            f"train.model: this architecture does not work with attention = {error}; "
+            f"train.model: this architecture does not work with attention = "
+            f"{backend_of(error.args[0])!r}; "
             f"{_OTHER_ATTENTION}"
         ) from error
     except OSError as error:
@@ -245,6 +252,20 @@ class PackedCausalLM(torch.nn.Module):
         return weighted
 
 
+def require_all_trained(causal_lm: Any) -> None:
+    """Refuse a model that keeps weights of its own from training: checkpoints do not hold these.
+
+    Raises:
+        InputError: names one of them.
+    """
+    for name, weight in causal_lm.named_parameters():
+        if not weight.requires_grad:
+            raise InputError(
+                f"train.model: {causal_lm.config.model_type} has weights that are not trained, "
+                f"such as {name}, which checkpoints do not hold; choose another model"
+            )
+
+
 def require_separate_documents(model: PackedCausalLM) -> None:
     """Refuse a model that lets documents of a row see each other; tries it, on the CPU.
 
@@ -255,6 +276,7 @@ def require_separate_documents(model: PackedCausalLM) -> None:
         InputError: the second of two documents changes with the first, or the model fails on them.
     """
     config = model.causal_lm.config
+    backend = backend_of(config._attn_implementation)
     ids = np.arange(2, 2 + 2 * _TRIAL_TOKENS)[None].astype(np.int32)
     positions = np.tile(np.arange(_TRIAL_TOKENS), 2)[None]
     segments = np.repeat([[0, 1]], _TRIAL_TOKENS, axis=1)
@@ -269,14 +291,14 @@ def require_separate_documents(model: PackedCausalLM) -> None:
         except (AssertionError, AttributeError, KeyError, TypeError) as error:
             raise InputError(
                 f"train.model.attention: {config.model_type} does not work with "
-                f"{config._attn_implementation!r} ({type(error).__name__}: {error}); "
+                f"{backend!r} ({type(error).__name__}: {error}); "
                 f"{_OTHER_ATTENTION}"
             ) from error
         found.append(losses_BT[0, _TRIAL_TOKENS:])
     model.train(was_training)
     if not torch.allclose(found[0], found[1], rtol=0, atol=1e-5):
         raise InputError(
-            f"train.model.attention: with {config._attn_implementation!r}, {config.model_type} "
+            f"train.model.attention: with {backend!r}, {config.model_type} "
             f"lets the documents of a row see each other; {_OTHER_ATTENTION}"
         )
 

@@ -19,14 +19,13 @@ import torch
 
 from pipeline import storage
 from pipeline.errors import InputError
-from pipeline.process import die_with_parent
+from pipeline.process import EXIT_BAD_INPUT, EXIT_FAILED, die_with_parent
 from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_manifest
 from train.identity import open_train_stage
 from train.process_group import join_ranks
 from train.sections import Sections, load_sections
 from train.trainer import Trainer
 
-EXIT_FAILED, EXIT_BAD_INPUT = 1, 2
 _LOCK_WAIT_S = 120.0
 
 

@@ -9,7 +9,7 @@ import psutil
 from pipeline.process import WatchedProcess
 
 
-class StopRequest:
+class SaveRequest:
     """Whether this rank was asked to stop after the step it is in."""
 
     def __init__(self) -> None:

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.errors import InputError
 from pipeline.loader.batch import IGNORE_LABEL, Batch
 from pipeline.loader.stream import BatchStream
 from pipeline.mixture.online import make_online_rule
-from pipeline.process import EXIT_STOPPED
+from pipeline.process import EXIT_FAILED, EXIT_STOPPED
 from pipeline.stage import Manifest, StageFolder
 from train.anomaly import NOT_FINITE, LossWatch
 from train.checkpoints.engine_state import EngineState
@@ -34,6 +33,7 @@ from train.model import (
     ModelInputs,
     PackedCausalLM,
     build_model,
+    require_all_trained,
     require_separate_documents,
 )
 from train.optimizer import Veto, make_optimizer
@@ -41,11 +41,9 @@ from train.process_group import Host
 from train.reporting import Reporter, Speed
 from train.schedule import learning_rate
 from train.sections import Sections, rows_of
-from train.stopping import StopRequest
+from train.stopping import SaveRequest
 from train.uncertainty import UncertaintyWeights
 from train.watchdog import Watchdog
-
-EXIT_FAILED = 1
 
 
 class Trainer:
@@ -90,7 +88,7 @@ class Trainer:
 
     def train(self) -> int:
         """Train to the last step; returns the exit code."""
-        stop = StopRequest()
+        stop = SaveRequest()
         self.watchdog.start()
         try:
             return self._train(stop)
@@ -99,7 +97,7 @@ class Trainer:
             self.batches.close()
             self.reporter.close()
 
-    def _train(self, stop: StopRequest) -> int:
+    def _train(self, stop: SaveRequest) -> int:
         checkpoint_s = 0.0
         if self.step < self.config.num_steps and self.host.any(bool(stop)):
             self.reporter.say(f"stopped before step {self.step + 1}; run again to go on")
@@ -235,13 +233,7 @@ class Trainer:
         model = PackedCausalLM(causal_lm, config.loss)
         if config.document_mask:
             require_separate_documents(model)
-        if frozen := [
-            name for name, each in causal_lm.named_parameters() if not each.requires_grad
-        ]:
-            raise InputError(
-                f"train.model: {causal_lm.config.model_type} has weights that are not trained, "
-                f"such as {frozen}, which checkpoints do not hold; choose another model"
-            )
+        require_all_trained(causal_lm)
         torch.manual_seed(sections.run.seed * self.host.num_ranks + self.host.rank)  # dropout
         if config.activation_checkpointing:
             causal_lm.gradient_checkpointing_enable({"use_reentrant": False})

@@ -53,6 +53,19 @@ def arguments_of(reference: Path, run: Path, *settings: str) -> list[str]:
     return ["train", str(reference / "run.toml"), f"run.dir={run}", *SETTINGS, *settings]
 
 
+def begun(reference: Path, run: Path, *settings: str) -> subprocess.Popen[str]:
+    """`ipt train`, started."""
+    command = [*IPT, *arguments_of(reference, run, *settings)]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, text=True, **output)
+
+
+def wait_for_line(process: subprocess.Popen[str], words: str) -> None:
+    """Read what it prints up to a line that holds `words`."""
+    assert process.stdout is not None
+    assert any(words in line for line in process.stdout), f"it ended before {words!r}"
+
+
 def metrics_of(run: Path) -> list[dict]:
     return read_metrics(str(run / "train" / "metrics.jsonl"))
 
@@ -108,7 +121,41 @@ def test_a_damaged_checkpoint_is_passed_over(reference: Path, run: Path) -> None
     assert "resumed from step 4" in shown
     assert losses_of(run) == losses_of(reference / "run")
     assert not (run / "train" / "checkpoints" / "step-00000007").exists()
+    aside = run / "train" / "checkpoints" / "damaged-step-00000006"
+    assert (aside / data.name).read_bytes() == content, "what is left of it is not ours to remove"
     assert marker_of(run, 6).sidecars == marker_of(reference / "run", 6).sidecars
+
+
+def test_without_a_whole_checkpoint_nothing_begins_anew(reference: Path, run: Path) -> None:
+    for data in (run / "train" / "checkpoints").glob("*/rank-00000.safetensors"):
+        data.write_bytes(data.read_bytes()[:-1])
+    before = (run / "train" / "metrics.jsonl").read_bytes()
+    refused = run_ipt(*arguments_of(reference, run), check=False)
+    assert refused.returncode == 2
+    assert "none of the 3 checkpoints is whole; bring one back" in refused.stdout
+    assert (run / "train" / "metrics.jsonl").read_bytes() == before
+    assert marker_of(run, 6).step == 6
+
+
+def test_how_it_is_computed_does_not_change_what_is_learned(reference: Path, run: Path) -> None:
+    settings = (
+        "train.activation_checkpointing=true",
+        "train.model.attention=sdpa",
+        "train.offload=optimizer",
+        "train.loss.chunk_tokens=16",
+    )
+    assert "resumed from step 6" in run_ipt(*arguments_of(reference, run, *settings)).stdout
+    assert losses_of(run) == pytest.approx(losses_of(reference / "run"), rel=1e-5)
+
+
+def test_weights_of_sources_are_learned_and_resumed(reference: Path, run: Path) -> None:
+    shutil.rmtree(run / "train")
+    run_ipt(*arguments_of(reference, run, "train.loss.uncertainty_weighting=true"))
+    learned = marker_of(run, 8).uncertainty
+    assert min(learned) > 0, "losses over 1/2 make a source count less"
+    assert marker_of(reference / "run", 8).uncertainty == [0, 0]
+    assert losses_of(run)[0] == losses_of(reference / "run")[0]
+    assert losses_of(run)[1:] != losses_of(reference / "run")[1:]
 
 
 @pytest.fixture
@@ -159,19 +206,11 @@ def test_a_signal_to_the_command_saves_and_stops(
 ) -> None:
     settings = ("train.num_steps=400", "train.checkpoint_every=1000")
     shutil.rmtree(run / "train")
-    process = subprocess.Popen(
-        [*IPT, *arguments_of(reference, run, *settings)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "step   5/" in line:
-            break
+    process = begun(reference, run, *settings)
+    wait_for_line(process, "step   5/")
     process.send_signal(number)
-    rest = process.stdout.read()
-    assert process.wait() == 75, rest
+    rest, _ = process.communicate(timeout=150)
+    assert process.returncode == 75, rest
     last = metrics_of(run)[-1]["step"]
     assert f"stopped after step {last}, saved" in rest
     assert marker_of(run, last).step == last < 400
@@ -179,14 +218,8 @@ def test_a_signal_to_the_command_saves_and_stops(
 
 def test_a_signal_before_there_are_ranks_is_not_lost(reference: Path, run: Path) -> None:
     shutil.rmtree(run / "train")
-    process = subprocess.Popen(
-        [*IPT, *arguments_of(reference, run, "train.num_steps=100000")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert "pretrain.py" in process.stdout.readline(), "the launcher was started just now"
+    process = begun(reference, run, "train.num_steps=100000")
+    wait_for_line(process, "pretrain.py")  # the launcher is being started
     process.send_signal(signal.SIGTERM)
     rest, _ = process.communicate(timeout=150)
     assert process.returncode == 75, rest
@@ -290,16 +323,8 @@ def ranks_of(run: Path) -> dict[int, int]:
 def started(reference: Path, run: Path, *settings: str) -> subprocess.Popen[str]:
     """A long training that has done some steps."""
     shutil.rmtree(run / "train")
-    process = subprocess.Popen(
-        [*IPT, *arguments_of(reference, run, "train.num_steps=100000", *settings)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "step      5/" in line:
-            break
+    process = begun(reference, run, "train.num_steps=100000", *settings)
+    wait_for_line(process, "step      5/")
     return process
 
 

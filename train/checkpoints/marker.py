@@ -11,6 +11,8 @@ from pipeline import storage
 from pipeline.config import StrictConfig
 from pipeline.errors import InputError
 
+_ASIDE = "damaged-"
+
 
 class FragmentPlace(StrictConfig):
     """Part of a weight, flattened."""
@@ -85,6 +87,11 @@ class CheckpointMarker(StrictConfig):
 def tag_of(step: int) -> str:
     """Folder name of the checkpoint after `step` steps."""
     return f"step-{step:08d}"
+
+
+def step_of(marker: Path) -> int:
+    """The step that a marker's name says."""
+    return int(marker.stem.removeprefix("step-"))
 
 
 def data_file(rank: int) -> str:
@@ -190,6 +197,17 @@ def remove(folder: str, step: int) -> None:
     """Remove a checkpoint; it stops counting before its files go."""
     storage.remove_file(f"{folder}/{tag_of(step)}.json")
     storage.remove_tree(f"{folder}/{tag_of(step)}")
+
+
+def set_aside(folder: str, step: int) -> None:
+    """Let a checkpoint that cannot be used no longer count, without losing what there is of it."""
+    root = Path(folder)
+    for path in (root / f"{tag_of(step)}.json", root / tag_of(step)):
+        if path.exists():
+            aside = path.with_name(f"{_ASIDE}{path.name}")
+            if aside.is_dir():
+                storage.remove_tree(str(aside))
+            path.replace(aside)
 
 
 def steps_to_remove(steps: list[int], keep: int, keep_every: int) -> list[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from pipeline.errors import InputError
 from train.checkpoints.engine_state import EngineState
 from train.checkpoints.marker import (
     CheckpointMarker,
@@ -15,6 +16,8 @@ from train.checkpoints.marker import (
     list_damaged_markers,
     remove,
     remove_unmarked,
+    set_aside,
+    step_of,
     tag_of,
 )
 from train.checkpoints.reading import CheckpointReader, buffer_key, random_key
@@ -46,25 +49,36 @@ class RunCheckpoints:
         host.barrier()
 
     def newest(self) -> CheckpointMarker | None:
-        """The newest checkpoint whose files are whole; says which are not, and removes them.
+        """The newest checkpoint whose files are whole; says which are not, and sets them aside.
 
         They would count among those to keep, and what they stand for will be done again.
+
+        Raises:
+            InputError: there are checkpoints, and none is whole.
         """
-        marker = self._find_whole()
-        last = 0 if marker is None else marker.step
-        if self._host.rank == 0:
-            for damaged in list_damaged_markers(self._folder):
-                _say(f"passed over the checkpoint that {damaged} marked: it is damaged")
-                damaged.unlink(missing_ok=True)
-            for later in [each.step for each in self._complete() if each.step > last]:
-                remove(self._folder, later)
+        is_first = self._host.rank == 0
+        damaged = list_damaged_markers(self._folder) if is_first else []
+        steps = [marker.step for marker in self._complete()] if is_first else []
+        num_damaged, num_found = self._host.from_first([len(damaged), len(steps)]).astype(int)
+        marker = self._find_whole(steps, int(num_found))
+        if marker is None and num_damaged + num_found:
+            raise InputError(
+                f"{self._folder}: none of the {num_damaged + num_found} checkpoints is whole; "
+                f"bring one back from a copy, or remove {Path(self._folder).parent} to begin anew"
+            )
+        if is_first and marker is not None:
+            for path in damaged:
+                _say(f"passed over the checkpoint that {path} marked: it is damaged")
+                set_aside(self._folder, step_of(path))
+            for later in [step for step in steps if step > marker.step]:
+                set_aside(self._folder, later)
             remove_unmarked(self._folder)
         self._host.barrier()
         return marker
 
-    def _find_whole(self) -> CheckpointMarker | None:
-        steps = [marker.step for marker in self._complete()] if self._host.rank == 0 else []
-        for at in range(1, int(self._host.from_first([len(steps)])[0]) + 1):
+    def _find_whole(self, steps: list[int], num_found: int) -> CheckpointMarker | None:
+        """Of rank 0's `steps`, `num_found` on every rank, the last one that is whole."""
+        for at in range(1, num_found + 1):
             step = int(self._host.from_first([steps[-at] if steps else 0])[0])
             # A rank that does not see the marker of a shared file system yet has damage to report.
             marker = next((each for each in self._complete() if each.step == step), None)

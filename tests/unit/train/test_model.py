@@ -16,6 +16,7 @@ from train.model import (
     PackedCausalLM,
     build_model,
     load_shape,
+    require_all_trained,
     require_separate_documents,
 )
 
@@ -252,5 +253,16 @@ def test_models_that_keep_documents_apart_are_let_through(
 def test_models_that_do_not_are_refused(tokenizer_folder: Path, shape: dict, words: str) -> None:
     heads = {"attention_heads": 4} if shape["model_type"] == "xglm" else {}
     rotary = {"rotary_dim": 4} if shape["model_type"] == "gptj" else {}
-    with pytest.raises(InputError, match=f"{words}.*document_mask = false"):
+    with pytest.raises(
+        InputError, match=f"varlen'.*{words}|{words}.*varlen'.*document_mask = false"
+    ):
         require_separate_documents(model_of(tokenizer_folder, shape | heads | rotary, "varlen"))
+    assert "'varlen'" in str(caught.value), "the name in the config, not the one inside"
+
+
+def test_weights_that_are_not_trained_are_refused(tokenizer_folder: Path) -> None:
+    model = model_of(tokenizer_folder, SHAPE, "varlen").causal_lm
+    require_all_trained(model)
+    model.model.norm.weight.requires_grad_(False)
+    with pytest.raises(InputError, match=r"such as model\.norm\.weight, which checkpoints"):
+        require_all_trained(model)
