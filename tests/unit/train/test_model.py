@@ -253,9 +253,7 @@ def test_models_that_keep_documents_apart_are_let_through(
 def test_models_that_do_not_are_refused(tokenizer_folder: Path, shape: dict, words: str) -> None:
     heads = {"attention_heads": 4} if shape["model_type"] == "xglm" else {}
     rotary = {"rotary_dim": 4} if shape["model_type"] == "gptj" else {}
-    with pytest.raises(
-        InputError, match=f"varlen'.*{words}|{words}.*varlen'.*document_mask = false"
-    ):
+    with pytest.raises(InputError, match=f"{words}.*document_mask = false") as caught:
         require_separate_documents(model_of(tokenizer_folder, shape | heads | rotary, "varlen"))
     assert "'varlen'" in str(caught.value), "the name in the config, not the one inside"
 

@@ -15,6 +15,8 @@ from train.checkpoints.marker import (
     find_damage,
     list_complete,
     list_damaged_markers,
+    remove_unmarked,
+    set_aside,
     steps_to_remove,
     tag_of,
 )
@@ -105,3 +107,16 @@ def test_a_marker_of_another_version_is_named(tmp_path: Path) -> None:
     (tmp_path / "step-00000004.json").write_text('{"step": 4, "num_ranks": 2}')
     with pytest.raises(InputError, match=r"00004\.json is not a checkpoint of this version"):
         list_complete(str(tmp_path), "i")
+
+
+def test_what_is_set_aside_no_longer_counts_and_stays(tmp_path: Path) -> None:
+    for step in (2, 4):
+        write_checkpoint(tmp_path, WEIGHTS, 2, step=step)
+    set_aside(str(tmp_path), 4)
+    assert [each.step for each in list_complete(str(tmp_path), "i")] == [2]
+    assert not list_damaged_markers(str(tmp_path))
+    remove_unmarked(str(tmp_path))
+    assert (tmp_path / "damaged-step-00000004" / "rank-00001.safetensors").exists()
+    write_checkpoint(tmp_path, WEIGHTS, 2, step=4)
+    set_aside(str(tmp_path), 4)
+    assert [each.step for each in list_complete(str(tmp_path), "i")] == [2]
