@@ -47,6 +47,9 @@ def test_a_family_can_be_killed_and_begun_again(monkeypatch: pytest.MonkeyPatch)
     family = ProcessFamily()
     for _ in range(2):
         child = subprocess.Popen(["sleep", "60"])
+        # A process has the mark from a moment after `Popen` returns: the kernel lays its
+        # environment out last.
+        assert wait_for(family.members)
         assert family.members() == [child.pid]
         family.kill()
         assert child.wait() == -signal.SIGKILL
