@@ -2,7 +2,11 @@
 
 package://NAME/model.gguf    ->  <site-packages>/NAME/model.gguf  ->  cache/<key>/ (HF folder)
 /models/my-model.gguf        ->                                       cache/<key>/ (HF folder)
+/models/adapter/ (LoRA)      ->  itself and its base              ->  cache/<key>/ (HF folder)
 /models/my-model/, org/name  ->  unchanged, `from_pretrained` takes it as it is
+
+`package://NAME/FOLDER` stands for that folder, which is a model or an adapter. What an adapter
+names as its base is a model reference like any other.
 """
 
 import contextlib
@@ -12,18 +16,22 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.adapters import base_reference, has_tokenizer, is_adapter
 from pipeline.errors import InputError
+from pipeline.merging import write_merged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PACKAGE_SCHEME = "package://"
-_CONVERSION_VERSION = 1
+_CONVERSION_VERSION = _MERGE_VERSION = 1
 _SAMPLE_BYTES, _SAMPLE_EVERY_BYTES = 2**20, 2**26
 _PLAIN_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")
+_HUB_FILES = ["*.safetensors", "*.bin", "*.json", "*.txt", "*.model", "*.jinja", "*.py"]
 
 
 def cache_dir() -> Path:
@@ -56,17 +64,22 @@ def resolve_package_path(reference: str) -> str:
 def resolve_model(reference: str) -> str:
     """Turn a model reference into what `from_pretrained` and vLLM accept.
 
-    A GGUF file is converted once to a bfloat16 Hugging Face folder in `cache_dir()`.
+    A GGUF file is converted once to a bfloat16 Hugging Face folder in `cache_dir()`; the folder of
+    a LoRA adapter becomes one there, too, merged with its base.
 
     Args:
-        reference: a folder, a hub name, a `.gguf` file, or `package://NAME/FILE.gguf`.
+        reference: a folder, a hub name, a `.gguf` file, `package://NAME/FILE.gguf` or
+            `package://NAME/FOLDER`.
 
     Raises:
-        InputError: the reference looks like a path and nothing is there.
+        InputError: the reference looks like a path and nothing is there, or an adapter cannot be
+            merged.
     """
     path = resolve_package_path(reference)
     if path.endswith(".gguf"):
         return str(_convert_gguf(Path(path)))
+    if is_adapter(folder := Path(path).expanduser()):
+        return str(_merge_adapter(folder))
     looks_like_path = path.startswith((".", "/", "~")) or reference != path
     if looks_like_path and not Path(path).expanduser().is_dir():
         raise InputError(
@@ -76,20 +89,40 @@ def resolve_model(reference: str) -> str:
     return str(Path(path).expanduser()) if looks_like_path else path
 
 
+def local_folder(reference: str) -> Path:
+    """The folder of a model on this machine; a hub's is downloaded, if it is not there yet.
+
+    Raises:
+        InputError: there is none.
+    """
+    from huggingface_hub import snapshot_download
+
+    model = resolve_model(reference)
+    if Path(model).is_dir():
+        return Path(model)
+    try:
+        return Path(snapshot_download(model, allow_patterns=_HUB_FILES))
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"model {reference!r} is no folder here and cannot be downloaded: {first_line}"
+        ) from error
+
+
 def load_tokenizer(
     reference: str, *, revision: str = "", trust_remote_code: bool = False
 ) -> "PreTrainedTokenizerBase":
     """Load the tokenizer of a model reference (see `resolve_model`).
 
     Args:
-        reference: folder, hub name, `.gguf` file or `package://NAME/FILE.gguf`.
+        reference: as for `resolve_model`; an adapter's own tokenizer comes before its base's.
         revision: branch, tag or commit of a hub model.
         trust_remote_code: run code that ships with the tokenizer.
 
     Raises:
         InputError: no tokenizer can be loaded from there.
     """
-    model = resolve_model(reference)
+    model = _tokenizer_source(reference)
     try:
         tokenizer: PreTrainedTokenizerBase = _tokenizer_class(Path(model)).from_pretrained(
             model, revision=revision or None, trust_remote_code=trust_remote_code
@@ -98,6 +131,14 @@ def load_tokenizer(
         first_line = str(error).strip().splitlines()[0]
         raise InputError(f"tokenizer {reference!r} cannot be loaded: {first_line}") from error
     return tokenizer
+
+
+def _tokenizer_source(reference: str) -> str:
+    """Where the tokenizer of a model is; for an adapter's, nothing needs to be merged."""
+    folder = Path(resolve_package_path(reference)).expanduser()
+    if not is_adapter(folder):
+        return resolve_model(reference)
+    return str(folder) if has_tokenizer(folder) else _tokenizer_source(base_reference(folder))
 
 
 def _tokenizer_class(model: Path) -> Any:
@@ -121,14 +162,29 @@ def _tokenizer_class(model: Path) -> Any:
 def _convert_gguf(gguf: Path) -> Path:
     if not gguf.is_file():
         raise InputError(f"model {gguf}: no such file; give the path of an existing .gguf file")
-    target = cache_dir() / f"{gguf.stem}-{_content_key(gguf)}"
+    target = cache_dir() / f"{gguf.stem}-{_content_key(_CONVERSION_VERSION, gguf)}"
+    return _made_once(target, lambda partial: _write_hf_folder(gguf, partial))
+
+
+def _merge_adapter(folder: Path) -> Path:
+    try:
+        base = local_folder(base_reference(folder))
+    except InputError as error:
+        raise InputError(f"base of the adapter {folder}: {error}") from error
+    files = [path for each in (folder, base) for path in sorted(each.iterdir()) if path.is_file()]
+    target = cache_dir() / f"{folder.name}-{_content_key(_MERGE_VERSION, *files)}"
+    return _made_once(target, lambda partial: write_merged(folder, base, partial))
+
+
+def _made_once(target: Path, write: Callable[[Path], None]) -> Path:
+    """The folder `target`, which `write` fills if it is not there yet."""
     if target.is_dir():
         return target
     partial = target.with_name(f"{target.name}.partial-{uuid.uuid4().hex[:8]}")
     partial.mkdir(parents=True)
     try:
-        _write_hf_folder(gguf, partial)
-        # Two converters may race: the loser cannot replace a full folder and drops its own copy.
+        write(partial)
+        # Two processes may race: the loser cannot replace a full folder and drops its own copy.
         with contextlib.suppress(OSError):
             os.replace(partial, target)
         if not target.is_dir():
@@ -138,14 +194,16 @@ def _convert_gguf(gguf: Path) -> Path:
     return target
 
 
-def _content_key(gguf: Path) -> str:
-    """Key of a file's content: its size and a sample at its start, every 64 MiB and at its end."""
-    size = gguf.stat().st_size
-    digest = hashlib.blake2b(f"{_CONVERSION_VERSION}:{size}".encode(), digest_size=6)
-    with gguf.open("rb") as file:
-        for offset in (*range(0, size, _SAMPLE_EVERY_BYTES), max(0, size - _SAMPLE_BYTES)):
-            file.seek(offset)
-            digest.update(file.read(_SAMPLE_BYTES))
+def _content_key(version: int, *files: Path) -> str:
+    """Key of files' content: their sizes and samples at the start, every 64 MiB and at the end."""
+    sizes = [file.stat().st_size for file in files]
+    start = ":".join(map(str, (version, *sizes)))
+    digest = hashlib.blake2b(start.encode(), digest_size=6)
+    for path, size in zip(files, sizes, strict=True):
+        with path.open("rb") as file:
+            for offset in (*range(0, size, _SAMPLE_EVERY_BYTES), max(0, size - _SAMPLE_BYTES)):
+                file.seek(offset)
+                digest.update(file.read(_SAMPLE_BYTES))
     return digest.hexdigest()
 
 
