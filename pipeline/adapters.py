@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What peft puts before the name of each module."""
+_ENDINGS = (".lora_A.weight", ".lora_B.weight")
 _TOKENIZER_CONFIG = "tokenizer_config.json"
 _NOT_PLAIN = (  # settings of peft under which W + alpha / r * B A is not what it computes
     "use_dora",
@@ -88,12 +89,11 @@ class Adapter:
             InputError: it is more than LoRA, or less.
         """
         _require_plain(config)
-        endings = (".lora_A.weight", ".lora_B.weight")
         for name in tensors:
-            if not (name.startswith(PREFIX) and name.endswith(endings)):
+            if not (name.startswith(PREFIX) and name.endswith(_ENDINGS)):
                 raise InputError(f"tensor {name} is none of LoRA's on a linear layer; {_REMEDY}")
-        modules = sorted({name.removeprefix(PREFIX)[: -len(endings[0])] for name in tensors})
-        pairs = {module: [f"{PREFIX}{module}{ending}" for ending in endings] for module in modules}
+        modules = sorted({name.removeprefix(PREFIX)[: -len(_ENDINGS[0])] for name in tensors})
+        pairs = {module: [f"{PREFIX}{module}{ending}" for ending in _ENDINGS] for module in modules}
         if lone := [name for names in pairs.values() for name in names if name not in tensors]:
             raise InputError(f"tensor {lone[0]} is missing; copy the adapter anew")
         if not pairs:
@@ -103,6 +103,15 @@ class Adapter:
             for module, (first, second) in pairs.items()
         }
         return cls(config, factors)
+
+    def tensors(self) -> dict[str, "torch.Tensor"]:
+        """The matrices by the names that peft gives them."""
+        named = {}
+        for weight, pair in self.factors.items():
+            module = weight.removesuffix(".weight")
+            names = (f"{PREFIX}{module}{ending}" for ending in _ENDINGS)
+            named |= dict(zip(names, pair, strict=True))
+        return named
 
     def merged(self, name: str, weight: "torch.Tensor") -> "torch.Tensor":
         """A weight of the base with its update, fp32.

@@ -48,6 +48,19 @@ class ModelConfig(StrictConfig):
         return tomllib.loads((_SHAPES / f"{self.preset}.toml").read_text("utf-8")) | self.shape
 
 
+class LoraConfig(StrictConfig):
+    """Low-rank adapters (LoRA, Hu et al. 2021) that are trained in place of the weights."""
+
+    rank: int = Field(default=16, ge=1)
+    """Inner size of the two matrices that are trained beside each weight."""
+    alpha: float = Field(default=32.0, gt=0)
+    """Their product counts `alpha / rank` times."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of their inputs that is dropped in training."""
+    targets: tuple[str, ...] = ()
+    """Names of the linear layers that get them, such as `q_proj`; empty: all but the head."""
+
+
 class OptimizerConfig(StrictConfig):
     """AdamW and its learning-rate schedule."""
 
@@ -131,6 +144,9 @@ class TrainConfig(StrictConfig):
 
     model: ModelConfig
     """What is trained."""
+    lora: LoraConfig | None = None
+    """Train low-rank adapters and leave the weights of `model.init_from` as they are; unset: train
+    all weights."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """How."""
     loss: LossConfig = LossConfig()
@@ -176,6 +192,11 @@ class TrainConfig(StrictConfig):
 
     @model_validator(mode="after")
     def _goes_together(self) -> "TrainConfig":
+        if self.lora is not None and not self.model.init_from:
+            raise ValueError(
+                "lora trains beside weights that are there, and a model from scratch has none: set "
+                "model.init_from, or leave out lora"
+            )
         if self.offload == "all" and self.zero_stage != 3:
             raise ValueError(f"offload = 'all' needs zero_stage = 3, not {self.zero_stage}")
         if self.offload == "optimizer" and self.zero_stage == 0:
@@ -212,6 +233,8 @@ class TrainConfig(StrictConfig):
         content = self.model_dump(exclude=runtime)
         del content["model"]["attention"]
         del content["loss"]["chunk_tokens"]
+        if self.lora is None:
+            del content["lora"]
         return content
 
     def accumulation_steps(self, num_ranks: int) -> int:

@@ -1,11 +1,11 @@
 """The export stage: a checkpoint becomes a plain Hugging Face folder.
 
 train/checkpoints/step-N  ──▶  hf/  config.json, model*.safetensors, tokenizer, README.md
+                                   adapter/ of LoRA, which is merged into the model's weights
 
 Weights go through memory a file at a time, and the optimizer's state is not read.
 """
 
-import json
 import os
 import re
 import uuid
@@ -30,13 +30,14 @@ from pipeline.stage import (
     find_identity,
     read_manifest,
 )
+from pipeline.weight_files import write_weights
 from train.checkpoints.marker import CheckpointMarker, find_damage, list_complete
 from train.checkpoints.reading import CheckpointReader
-from train.config import ExportConfig, ModelConfig
+from train.config import ExportConfig, LoraConfig, ModelConfig
+from train.lora import add_lora, export_lora
 from train.metrics import heldout_losses, read_metrics
 from train.model import load_shape
 
-_MODE = 0o644
 _LAYER = re.compile(r"^(.*?\.\d+)\.")
 
 
@@ -59,11 +60,12 @@ def run_export(config: ExportConfig, model_config: ModelConfig, folder: RunFolde
     partial = Path(folder.hf) / f".partial-{uuid.uuid4().hex[:8]}"
     _write_folder(partial, config, model_config, folder, trained.identity(), marker)
     entries = []
-    for file in sorted(partial.iterdir()):
-        data = storage.sha256_of(str(file))
-        entries.append(FileEntry(name=file.name, records=1, bytes=file.stat().st_size, sha256=data))
-        os.replace(file, Path(folder.hf) / file.name)
-    partial.rmdir()
+    for file in sorted(path for path in partial.rglob("*") if path.is_file()):
+        name, data = str(file.relative_to(partial)), storage.sha256_of(str(file))
+        entries.append(FileEntry(name=name, records=1, bytes=file.stat().st_size, sha256=data))
+        (Path(folder.hf) / name).parent.mkdir(exist_ok=True)
+        os.replace(file, Path(folder.hf) / name)
+    storage.remove_tree(str(partial))
     stage.commit(PartCommit(part="part-00000000", files=entries, records_in=1, records_out=1))
     return stage.close()
 
@@ -148,19 +150,31 @@ def _write_folder(
         model = AutoModelForCausalLM.from_config(
             shape, dtype=dtype, trust_remote_code=model_config.trust_remote_code
         )
+    num_parameters = sum(weight.numel() for weight in model.parameters())
     target.mkdir(parents=True)
     reader = CheckpointReader(folder.checkpoints, marker)
-    _write_weights(target, _weights(reader, model, dtype), int(config.max_shard_gib * 2**30))
+    lora = _lora_of(trained)
+    if lora is None:
+        weights = _weights(reader, model, dtype)
+    else:
+        with torch.device("meta"):
+            add_lora(model, lora, model_config.init_from)
+        weights = export_lora(target, reader, model, model_config, dtype)
+    write_weights(target, weights, int(config.max_shard_gib * 2**30))
     model.config.architectures = [type(model).__name__]
     model.config.use_cache = True
     model.config.save_pretrained(target)
     if model.generation_config is not None:
         model.generation_config.save_pretrained(target)
     load_tokenizer(tokenizer_reference).save_pretrained(target)
-    num_parameters = sum(weight.numel() for weight in model.parameters())
     kind = model.config.model_type
     card = _model_card(config, f"{kind}, {num_parameters:,} parameters", trained, marker, folder)
     (target / "README.md").write_text(card, "utf-8")
+
+
+def _lora_of(trained: StageIdentity) -> LoraConfig | None:
+    fields = trained.config.get("lora")
+    return LoraConfig.model_validate(fields) if fields else None
 
 
 def _weights(
@@ -189,40 +203,6 @@ def _weights(
             yield name, buffer
 
 
-def _write_weights(
-    target: Path, weights: Iterator[tuple[str, torch.Tensor]], max_bytes: int
-) -> None:
-    """Fill one file after the other, each up to `max_bytes`, and their index if there are more."""
-    from safetensors.torch import save_file
-
-    shards: list[dict[str, int]] = []
-    held: dict[str, torch.Tensor] = {}
-
-    def write() -> None:
-        path = target / f"{len(shards)}.safetensors"
-        save_file(held, path, metadata={"format": "pt"})
-        path.chmod(_MODE)  # it is made for its owner alone
-        shards.append({name: tensor.nbytes for name, tensor in held.items()})
-        held.clear()
-
-    for name, tensor in weights:
-        if held and sum(each.nbytes for each in held.values()) + tensor.nbytes > max_bytes:
-            write()
-        held[name] = tensor.contiguous()
-    write()
-    if len(shards) == 1:
-        (target / "0.safetensors").rename(target / "model.safetensors")
-        return
-    weight_map = dict[str, str]()
-    for number, shard in enumerate(shards):
-        file = f"model-{number + 1:05d}-of-{len(shards):05d}.safetensors"
-        (target / f"{number}.safetensors").rename(target / file)
-        weight_map |= dict.fromkeys(shard, file)
-    total = sum(sum(shard.values()) for shard in shards)
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (target / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), "utf-8")
-
-
 def _model_card(
     config: ExportConfig,
     model: str,
@@ -240,6 +220,13 @@ def _model_card(
                 source = key.removeprefix("data/").removesuffix("/tokens")
                 tokens[source] = tokens.get(source, 0) + count
     data = "\n".join(f"| {source} | {count:,} |" for source, count in sorted(tokens.items()))
+    base = trained.config["model"]["init_from"] or "scratch"
+    lora = _lora_of(trained)
+    lora_line = (
+        f"- LoRA: rank {lora.rank}, alpha {lora.alpha:g}, merged into {base}; alone in `adapter/`\n"
+        if lora
+        else ""
+    )
     license_line = f"license: {config.license}\n" if config.license else ""
     losses = (
         f"{metrics[0]['loss']:.4f} at the first step, {metrics[-1]['loss']:.4f} at the last"
@@ -251,7 +238,7 @@ def _model_card(
         f"tags: [instruction-pre-training]\n---\n"
         f"# Model trained with instruct-pretrain\n\n"
         f"- architecture: {model}\n"
-        f"- started from: {trained.config['model']['init_from'] or 'scratch'}\n"
+        f"- started from: {base}\n{lora_line}"
         f"- mixture: {mixture.describe()}\n"
         f"- steps: {marker.step}, rows a step: {trained.config['rows_per_batch']}\n"
         f"- training loss: {losses}\n{_heldout(metrics)}"

@@ -37,7 +37,10 @@ class ModelFlops:
 
 
 def model_flops(
-    config: Any, parameters: Iterable[tuple[str, int]], seq_len: int
+    config: Any,
+    parameters: Iterable[tuple[str, int]],
+    seq_len: int,
+    num_trained: int | None = None,
 ) -> ModelFlops | None:
     """FLOPs of a decoder with full causal attention.
 
@@ -45,13 +48,16 @@ def model_flops(
     pass: 6 * N (Kaplan et al. 2020, section 2.1). Here N is all matrices but looked-up embeddings;
     the output head counts once, also where it is the embedding itself; of experts, those that a
     token goes to. Attention takes 12 * layers * heads * head_dim for each key that a query sees
-    (Chowdhery et al. 2022, PaLM, appendix B, there over all keys of the row).
+    (Chowdhery et al. 2022, PaLM, appendix B, there over all keys of the row). A frozen weight costs
+    2 FLOPs in the backward pass, for what goes on to the layers before it; none for its gradient.
 
     Args:
         config: a Hugging Face config, or its fields as a dict.
         parameters: name and number of elements of each parameter, tied ones once, as
             `named_parameters` yields them; under ZeRO stage 3 the numbers before sharding.
         seq_len: tokens of a row.
+        num_trained: elements of the matrices that are trained, if the others are frozen (LoRA);
+            None: all are trained.
 
     Returns:
         None where the formula does not hold or lacks a number: attention over a window shorter
@@ -71,7 +77,10 @@ def model_flops(
     head_dim = _field(config, "head_dim") or width // num_heads
     head = counts["head"] or vocabulary * width
     num_weights = counts["other"] + head + counts["experts"] * active_share
-    return ModelFlops(6.0 * num_weights, 12.0 * num_layers * num_heads * head_dim)
+    num_gradients = num_weights if num_trained is None else num_trained
+    return ModelFlops(
+        4.0 * num_weights + 2.0 * num_gradients, 12.0 * num_layers * num_heads * head_dim
+    )
 
 
 def count_parameters(parameters: Iterable[tuple[str, int]]) -> Counter[Kind]:

@@ -29,11 +29,15 @@ class Speed:
             seq_len: tokens of a row.
             num_ranks: accelerators that share the work.
         """
-        sizes = [
-            (name, int(getattr(weight, "ds_numel", weight.numel())))
-            for name, weight in causal_lm.named_parameters()
-        ]
-        self._flops: ModelFlops | None = model_flops(causal_lm.config, sizes, seq_len)
+        weights = dict(causal_lm.named_parameters())
+        sizes = {
+            name: int(getattr(weight, "ds_numel", weight.numel()))
+            for name, weight in weights.items()
+        }
+        num_trained = sum(sizes[name] for name in sizes if weights[name].requires_grad)
+        self._flops: ModelFlops | None = model_flops(
+            causal_lm.config, sizes.items(), seq_len, num_trained if config.lora else None
+        )
         has_cuda = torch.cuda.is_available()
         self._peak = (
             peak_flops(torch.cuda.get_device_name(), config.precision) if has_cuda else None

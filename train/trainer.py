@@ -29,6 +29,7 @@ from train.checkpoints.session import RunCheckpoints
 from train.deepspeed_config import deepspeed_config
 from train.evaluation import HeldoutEvaluation
 from train.flops import document_pairs
+from train.lora import add_lora
 from train.model import (
     ModelInputs,
     PackedCausalLM,
@@ -230,10 +231,12 @@ class Trainer:
             torch.device(kind),
             dtype,
         )
+        require_all_trained(causal_lm)
+        if config.lora is not None:
+            add_lora(causal_lm, config.lora, config.model.init_from, sections.run.seed)
         model = PackedCausalLM(causal_lm, config.loss)
         if config.document_mask:
             require_separate_documents(model)
-        require_all_trained(causal_lm)
         torch.manual_seed(sections.run.seed * self.host.num_ranks + self.host.rank)  # dropout
         if config.activation_checkpointing:
             causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
