@@ -10,6 +10,7 @@ memory.
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,7 @@ def merged_weights(
         adapter: what is added.
         base: folder of the base. If its files are not safetensors, or lack the names that the
             model has in memory, it is loaded whole and written anew first.
-        scratch: place for that folder, which is removed in the end.
+        scratch: an existing folder; the base is written to one in it, which is removed in the end.
         dtype: of all weights; None: each has the type that it has in the base.
         trust_remote_code: run code that ships with the base, if it must be loaded.
 
@@ -58,11 +59,11 @@ def merged_weights(
     config = base / "config.json"
     if config.is_file() and "quantization_config" in json.loads(config.read_text("utf-8")):
         raise InputError(f"base {base} is quantized; name the base in 16 or 32 bits instead")
-    files = WeightFiles(base)
-    try:
+    with tempfile.TemporaryDirectory(prefix=".base-", dir=scratch) as anew:
+        files = WeightFiles(base)
         if not adapter.factors.keys() <= set(files.names):
-            _write_anew(base, scratch, trust_remote_code)
-            files = WeightFiles(scratch)
+            _write_anew(base, Path(anew), trust_remote_code)
+            files = WeightFiles(Path(anew))
         if missing := sorted(adapter.factors.keys() - set(files.names)):
             raise InputError(
                 f"base {base} has no {missing[0]}, which the adapter changes; set "
@@ -72,8 +73,6 @@ def merged_weights(
             kept = dtype if dtype and weight.is_floating_point() else weight.dtype
             full = adapter.merged(name, weight) if name in adapter.factors else weight
             yield name, full.to(kept)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_merged(folder: Path, base: Path, target: Path) -> None:
@@ -88,7 +87,7 @@ def write_merged(folder: Path, base: Path, target: Path) -> None:
         InputError: the adapter cannot be merged, or not into this base.
     """
     adapter = read_adapter(folder)
-    write_weights(target, merged_weights(adapter, base, target / "base"), _MAX_SHARD_BYTES)
+    write_weights(target, merged_weights(adapter, base, target), _MAX_SHARD_BYTES)
     copied = _matching(base, _MODEL_FILES)
     copied += _matching(folder if has_tokenizer(folder) else base, _TOKENIZER_FILES)
     for path in copied:

@@ -118,7 +118,7 @@ def export_lora(
     return merged_weights(
         adapter,
         local_folder(config.init_from),
-        target / "base",
+        target,
         dtype,
         trust_remote_code=config.trust_remote_code,
     )

@@ -36,6 +36,13 @@ def save_model(folder: Path, kind: str, fields: dict) -> Path:
     return folder
 
 
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """An empty folder."""
+    (tmp_path / "scratch").mkdir()
+    return tmp_path / "scratch"
+
+
 def loaded(folder: Path) -> dict[str, torch.Tensor]:
     from transformers import AutoModelForCausalLM
 
@@ -66,19 +73,21 @@ def test_merging_equals_pefts(tmp_path: Path, shape: str, options: dict) -> None
     assert changed == set(read_adapter(adapter).factors), "the test would be vacuous"
 
 
-def test_weights_keep_the_type_of_the_base_or_get_the_one_wanted(tmp_path: Path) -> None:
+def test_weights_keep_the_type_of_the_base_or_get_the_one_wanted(
+    tmp_path: Path, scratch: Path
+) -> None:
     base = save_model(tmp_path / "base", *SHAPES["tied"])
     adapter, expected = save_adapter(tmp_path / "adapter", base)
     read = read_adapter(adapter)
-    kept = dict(merged_weights(read, base, tmp_path / "scratch"))
+    kept = dict(merged_weights(read, base, scratch))
     assert {each.dtype for each in kept.values()} == {torch.float32}
-    cast = dict(merged_weights(read, base, tmp_path / "scratch", torch.bfloat16))
+    cast = dict(merged_weights(read, base, scratch, torch.bfloat16))
     assert cast.keys() == kept.keys()
     for name, weight in cast.items():
         torch.testing.assert_close(weight, expected[name].bfloat16(), rtol=0.01, atol=1e-6)
 
 
-def test_a_base_with_other_names_on_disk_is_written_anew(tmp_path: Path) -> None:
+def test_a_base_with_other_names_on_disk_is_written_anew(tmp_path: Path, scratch: Path) -> None:
     """As gpt2 is on the hub: without the prefix that its weights have in memory."""
     from safetensors.torch import load_file, save_file
 
@@ -88,24 +97,24 @@ def test_a_base_with_other_names_on_disk_is_written_anew(tmp_path: Path) -> None
     tensors = load_file(file)
     short = {name.removeprefix("transformer."): each for name, each in tensors.items()}
     save_file(short, file, metadata={"format": "pt"})
-    found = dict(merged_weights(read_adapter(adapter), base, tmp_path / "scratch"))
+    found = dict(merged_weights(read_adapter(adapter), base, scratch))
     name = "transformer.h.1.mlp.c_fc.weight"
     assert name.removeprefix("transformer.") in short
     torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6)
-    assert not (tmp_path / "scratch").exists()
+    assert not list(scratch.iterdir())
 
 
-def test_another_base_is_named(tmp_path: Path) -> None:
+def test_another_base_is_named(tmp_path: Path, scratch: Path) -> None:
     base = save_model(tmp_path / "base", *SHAPES["tied"])
     read = read_adapter(save_adapter(tmp_path / "adapter", base)[0])
     renamed = Adapter(read.config, {"model.other.weight": next(iter(read.factors.values()))})
     with pytest.raises(InputError, match=r"base .* has no model\.other\.weight, which the adapter"):
-        list(merged_weights(renamed, base, tmp_path / "scratch"))
-    assert not (tmp_path / "scratch").exists()
+        list(merged_weights(renamed, base, scratch))
+    assert not list(scratch.iterdir())
     config = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps(config | {"quantization_config": {}}))
     with pytest.raises(InputError, match="is quantized"):
-        list(merged_weights(read, base, tmp_path / "scratch"))
+        list(merged_weights(read, base, scratch))
 
 
 @pytest.mark.parametrize("has_own", [False, True])
@@ -123,5 +132,8 @@ def test_the_tokenizer_is_the_adapters_if_it_has_one(tmp_path: Path, has_own: bo
     for name in ("tokenizer_config.json", "tokenizer.json"):
         assert (target / name).read_bytes() == (tokenizer / name).read_bytes()
     assert (target / "config.json").read_bytes() == (base / "config.json").read_bytes()
-    names = {path.name for path in target.iterdir()}
-    assert not names & {"notes.txt", "adapter_config.json", "base"}
+    assert {path.name for path in target.iterdir()} == {
+        *("config.json", "generation_config.json", "model.safetensors"),
+        *("tokenizer.json", "tokenizer_config.json"),
+        *([] if has_own else ["chat_template.jinja"]),
+    }

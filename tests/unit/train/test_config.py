@@ -18,6 +18,19 @@ def make(**settings) -> TrainConfig:
     return TrainConfig.model_validate(values | settings)
 
 
+def test_adapters_need_a_base_and_decide_the_weights() -> None:
+    with pytest.raises(ValidationError, match=r"lora trains beside weights.*set model\.init_from"):
+        make(lora={})
+    found = make(lora={"rank": 4}, model={"init_from": "org/name"})
+    assert found.content_fields()["lora"] == {
+        "rank": 4,
+        "alpha": 32.0,
+        "dropout": 0.0,
+        "targets": (),
+    }
+    assert "lora" not in make().content_fields(), "runs without keep their identity"
+
+
 def test_warm_up_then_cosine() -> None:
     config = OptimizerConfig(peak_lr=1.0, warmup_steps=4, final_lr_ratio=0.1)
     rates = [learning_rate(config, step, 14) for step in range(15)]

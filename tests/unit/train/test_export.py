@@ -9,10 +9,13 @@ import torch
 from pipeline.errors import InputError
 from pipeline.opening import open_stage
 from pipeline.run_folder import RunFolder
+from pipeline.stage import PartCommit
 from tests.checkpoint_files import write_checkpoint
 from tests.packed import random_rows, write_packed
-from train.config import ExportConfig, ModelConfig
-from train.export import export_step
+from tests.tiny_model import save_tiny_model
+from train.config import ExportConfig, LoraConfig, ModelConfig
+from train.export import export_step, run_export
+from train.lora import add_lora
 from train.model import build_model
 
 SHAPE = {
@@ -109,3 +112,46 @@ def test_what_cannot_be_exported_is_said(tmp_path: Path, tokenizer_folder: Path)
     with pytest.raises(InputError, match="no training has begun"):
         export_step(config, model, RunFolder(str(tmp_path / "none")), 2, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_an_export_of_adapters_is_merged_and_has_them_beside_it(
+    tmp_path: Path, tokenizer_folder: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = save_tiny_model(tmp_path / "base")
+    folder, model = RunFolder(str(tmp_path / "run")), ModelConfig(init_from=str(base))
+    lora = LoraConfig(rank=4, alpha=8)
+    write_packed(Path(folder.rows), {"a-raw": [random_rows(2, 32, 1)]}, 2, str(tokenizer_folder))
+    config = {"mixture": {}, "model": model.model_dump(), "rows_per_batch": 1}
+    stage = open_stage(folder.train, "train", config | {"lora": lora.model_dump()}, {})
+    causal_lm = build_model(model, str(tokenizer_folder), seed=5)
+    add_lora(causal_lm, lora, str(base))
+    weights = {name: each for name, each in causal_lm.named_parameters() if each.requires_grad}
+    with torch.no_grad():
+        for weight in weights.values():
+            weight.copy_(torch.randn(weight.shape) / 10)
+    write_checkpoint(Path(folder.checkpoints), weights, 3, instance=stage.identity.instance)
+    Path(folder.metrics).write_text(json.dumps({"step": 2, "loss": 9.0}) + "\n")
+    counts = {"steps": 2}
+    stage.commit(
+        PartCommit(part="part-00000000", files=[], records_in=0, records_out=0, counts=counts)
+    )
+    stage.close()
+
+    done = run_export(ExportConfig(dtype="float32"), model, folder)
+    names = {entry.name for entry in done.files}
+    assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"} < names
+    assert not list(Path(folder.hf).glob(".*"))
+    merged, info = AutoModelForCausalLM.from_pretrained(folder.hf, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    before = logits_of(plain)
+    expected = logits_of(PeftModel.from_pretrained(plain, Path(folder.hf) / "adapter"))
+    torch.testing.assert_close(logits_of(merged), expected, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(before, expected, atol=1e-2), "the test would be vacuous"
+    card = (Path(folder.hf) / "README.md").read_text()
+    assert f"- LoRA: rank 4, alpha 8, merged into {base}; alone in `adapter/`\n" in card
+    assert f"{sum(each.numel() for each in merged.parameters()):,} parameters" in card

@@ -89,6 +89,19 @@ def test_a_small_llama_by_hand() -> None:
     assert tied == untied == ModelFlops(6 * (2 * 7680 + 3072), 12 * 2 * 4 * 8)
 
 
+def test_frozen_weights_have_no_gradients_to_compute() -> None:
+    layer = "model.layers.0.self_attn.q_proj"
+    parameters = [
+        ("model.embed_tokens.weight", 96 * 32),
+        (f"{layer}.base_layer.weight", 32 * 32),
+        (f"{layer}.lora_A.default.weight", 4 * 32),
+        (f"{layer}.lora_B.default.weight", 32 * 4),
+    ]
+    found = model_flops(LLAMA, parameters, 24, num_trained=2 * 4 * 32)
+    assert found is not None
+    assert found.per_token == 4 * (96 * 32 + 32 * 32) + 6 * (2 * 4 * 32)
+
+
 def test_parameters_by_kind() -> None:
     names = {
         "transformer.wte.weight": "embedding",
