@@ -106,7 +106,7 @@ class Adapter:
 
     def tensors(self) -> dict[str, "torch.Tensor"]:
         """The matrices by the names that peft gives them."""
-        named = {}
+        named: dict[str, torch.Tensor] = {}
         for weight, pair in self.factors.items():
             module = weight.removesuffix(".weight")
             names = (f"{PREFIX}{module}{ending}" for ending in _ENDINGS)

@@ -8,7 +8,8 @@ import pytest
 from tests.integration.conftest import run_ipt, write_config
 from tests.packed import random_rows, write_packed
 from tests.tiny_model import save_tiny_model
-from train.checkpoints.marker import read_sidecar
+from train.checkpoints.marker import read_marker, read_sidecar
+from train.checkpoints.reading import CheckpointReader
 from train.metrics import read_metrics
 
 pytestmark = [pytest.mark.deepspeed, pytest.mark.slow]
@@ -64,8 +65,9 @@ def test_checkpoints_hold_adapters_alone_and_go_on_elsewhere(reference: Path, ru
     assert len(names) == 2 * 2 * 7, "two matrices beside seven weights in two layers"
     endings = (".lora_A.default.weight", ".lora_B.default.weight")
     assert all(name.endswith(endings) for name in names)
+    marker = read_marker(run / "train" / "checkpoints" / "step-00000002.json")
+    reader = CheckpointReader(str(run / "train" / "checkpoints"), marker)
+    assert all(reader.weight(name).abs().max() > 0.01 for name in names), "B has left 0"
     settings = ("train.num_ranks=1", "train.zero_stage=3", "train.activation_checkpointing=true")
     assert "resumed from step 2" in run_ipt(*arguments_of(reference, run, *settings)).stdout
-    expected = losses_of(reference / "run")
-    assert losses_of(run) == pytest.approx(expected, rel=1e-5)
-    assert expected[3] < expected[0] - 0.1, "nothing was learned, the test would be vacuous"
+    assert losses_of(run) == pytest.approx(losses_of(reference / "run"), rel=1e-5)

@@ -141,7 +141,7 @@ def test_an_export_of_adapters_is_merged_and_has_them_beside_it(
     stage.close()
 
     done = run_export(ExportConfig(dtype="float32"), model, folder)
-    names = {entry.name for entry in done.files}
+    names = {entry.name for entry in done.parts}
     assert {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"} < names
     assert not list(Path(folder.hf).glob(".*"))
     merged, info = AutoModelForCausalLM.from_pretrained(folder.hf, output_loading_info=True)
