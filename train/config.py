@@ -58,7 +58,8 @@ class LoraConfig(StrictConfig):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of their inputs that is dropped in training."""
     targets: tuple[str, ...] = ()
-    """Names of the linear layers that get them, such as `q_proj`; empty: all but the head."""
+    """Names of the linear layers that get them, such as `q_proj`; empty: all but the head. Experts
+    that lie in one tensor are no linear layers."""
 
 
 class OptimizerConfig(StrictConfig):
