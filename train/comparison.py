@@ -6,14 +6,14 @@ A model whose scores are all kept is not loaded. A kill costs the task under way
 import functools
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.pretrained import load_tokenizer, resolve_model
+from pipeline.kept import find_model, model_key
+from pipeline.pretrained import load_tokenizer
 from pipeline.progress import StageProgress
 from train.harness import Tasks
-from train.scores import KeptScores, Scores, model_key
+from train.scores import KeptScores, Scores
 
 ModelAndTokenizer = tuple[Any, Any]
 
@@ -31,7 +31,7 @@ def score_models(
     Raises:
         InputError: one of the models is not there, before any is scored; or a task is not usable.
     """
-    folders = {reference: _resolve(reference) for reference in references}
+    folders = {reference: find_model(reference) for reference in references}
     kept = KeptScores(scores_folder, tasks.settings)
     for reference, folder in folders.items():
         load = functools.partial(load_model, folder)
@@ -47,7 +47,7 @@ def score_model(
     Args:
         tasks: what to score it on.
         kept: scores measured before, and where new ones go.
-        key: the model's content (`train.scores.model_key`).
+        key: the model's content (`pipeline.kept.model_key`).
         load: gives model and tokenizer, if anything is left to measure.
 
     Raises:
@@ -66,23 +66,6 @@ def score_model(
                 kept.keep(key, name, measured)
                 progress.update(number + 1, task=name)
     return {task: score for found in scores.values() for task, score in (found or {}).items()}
-
-
-def _resolve(reference: str) -> str:
-    """A model's folder or hub name.
-
-    Raises:
-        InputError: nothing is there.
-    """
-    # A folder may be named without a leading ./, which then is no hub name.
-    folder = str(Path(reference).absolute()) if Path(reference).is_dir() else reference
-    path = resolve_model(folder)
-    if Path(path).is_dir() and not (Path(path) / "config.json").is_file():
-        raise InputError(
-            f"model {reference!r}: {path} has no config.json; give an exported model, such as the "
-            f"hf/ of a run (`ipt export` writes it)"
-        )
-    return path
 
 
 def load_model(reference: str) -> ModelAndTokenizer:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pipeline import storage
+from pipeline.kept import model_key
 from pipeline.opening import open_stage
 from pipeline.progress import StageProgress
 from pipeline.run_folder import REPORT_FILE, RunFolder
@@ -18,7 +19,7 @@ from train.config import EvalConfig
 from train.harness import Tasks
 from train.heldout import evaluate, read_heldout
 from train.model import PackedCausalLM
-from train.scores import KeptScores, Scores, as_json, model_key
+from train.scores import KeptScores, Scores, as_json
 from train.suites import expand_suites, local_digest
 
 _ROWS_AT_ONCE = 4

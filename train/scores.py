@@ -3,18 +3,13 @@
 eval/scores/<key>.json: key over the model's files, the task and its settings
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from pipeline import storage
 from pipeline.config import StrictConfig
+from pipeline.kept import KeptRecords
 
 _PREFERRED = ("acc_norm", "acc", "exact_match", "f1")
-_OF_NO_WEIGHT = ("stage.json", "manifest.json", "README.md")
-_SAMPLE_BYTES = 2**20
 
 
 class Metric(StrictConfig):
@@ -62,27 +57,19 @@ class KeptScores:
             folder: where the files are.
             settings: whatever decides a score beside model and task; JSON values.
         """
-        self._folder, self._settings = folder, dict(settings)
+        self._records, self._settings = KeptRecords(folder), dict(settings)
 
     def find(self, model_key: str, task: str) -> Scores | None:
         """What was measured before, or None."""
-        uri = self._uri(model_key, task)
-        if not storage.exists(uri):
-            return None
-        return read_scores(json.loads(storage.read_bytes(uri)))
+        record = self._records.find(self._identity(model_key, task))
+        return None if record is None else read_scores(record)
 
     def keep(self, model_key: str, task: str, scores: Scores) -> None:
         """Write what was measured, with all that it was measured by."""
-        record = {**self._identity(model_key, task), "tasks": as_json(scores)}
-        storage.write_atomic(self._uri(model_key, task), json.dumps(record, indent=1).encode())
+        self._records.keep(self._identity(model_key, task), {"tasks": as_json(scores)})
 
     def _identity(self, model_key: str, task: str) -> dict[str, Any]:
         return {"model": model_key, "task": task, **self._settings}
-
-    def _uri(self, model_key: str, task: str) -> str:
-        canonical = json.dumps(self._identity(model_key, task), sort_keys=True)
-        key = hashlib.blake2b(canonical.encode(), digest_size=12).hexdigest()
-        return storage.join(self._folder, f"{key}.json")
 
 
 def as_json(scores: Scores) -> dict[str, Any]:
@@ -94,26 +81,3 @@ def read_scores(report: Mapping[str, Any]) -> Scores:
     """The scores in a report; none where it has no tasks."""
     found = report.get("tasks", {})
     return {name: TaskScore.model_validate(score) for name, score in found.items()}
-
-
-def model_key(reference: str) -> str:
-    """Key of a model's content: name, size and samples of each file; of a hub model, its name.
-
-    Args:
-        reference: what `pipeline.pretrained.resolve_model` gave.
-    """
-    folder = Path(reference)
-    if not folder.is_dir():
-        return reference
-    digest = hashlib.blake2b(digest_size=12)
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
-        if file.name in _OF_NO_WEIGHT or file.name.startswith("part-"):
-            continue  # they tell when the folder was made, not what is in it
-        size = file.stat().st_size
-        digest.update(f"{file.name}:{size}:".encode())
-        with file.open("rb") as opened:
-            # Two checkpoints differ in every weight, so that samples tell them apart.
-            for offset in sorted({0, size // 2, max(0, size - _SAMPLE_BYTES)}):
-                opened.seek(offset)
-                digest.update(opened.read(_SAMPLE_BYTES))
-    return digest.hexdigest()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from train.scores import KeptScores, Metric, TaskScore, model_key, read_scores
+from train.scores import KeptScores, Metric, TaskScore, read_scores
 
 SCORES = {
     "boolq": TaskScore(
@@ -21,20 +21,6 @@ def test_kept_scores_are_found_by_model_task_and_settings(tmp_path: Path) -> Non
     assert kept.find("b", "boolq") is None
     assert kept.find("a", "piqa") is None
     assert KeptScores(str(tmp_path), {"limit": 5}).find("a", "boolq") is None
-
-
-def test_a_model_is_known_by_its_weights(tmp_path: Path) -> None:
-    weights = tmp_path / "model.safetensors"
-    weights.write_bytes(b"a" * 5 * 2**20)
-    before = model_key(str(tmp_path))
-    (tmp_path / "manifest.json").write_text("{}")
-    (tmp_path / "README.md").write_text("made today")
-    assert model_key(str(tmp_path)) == before
-    weights.write_bytes(b"a" * 4 * 2**20 + b"b" * 2**20)
-    changed = model_key(str(tmp_path))
-    (tmp_path / "tokenizer.json").write_text("{}")
-    assert len({before, changed, model_key(str(tmp_path))}) == 3
-    assert model_key("org/name") == "org/name"
 
 
 @pytest.mark.parametrize(
