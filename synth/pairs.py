@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pipeline.contracts import Pair, PairKind
 
+DUPLICATE_QUESTION = "duplicate_question"
 _OPTIONS_MARK = "\nOptions:\n"
 _STEP_BY_STEP = "\nLet's think step by step."
 _THEREFORE = "\nTherefore, the answer is "
@@ -25,13 +26,20 @@ class ParsedPairs:
         if isinstance(pair, str):
             self.dropped[pair] += 1
             return
-        # Of two questions in the same words, options may ask different things.
-        question = "\n- ".join((pair.instruction, *pair.options)).casefold()
+        question = asked_question(pair)
         if question in self._asked:
-            self.dropped["duplicate_question"] += 1
+            self.dropped[DUPLICATE_QUESTION] += 1
             return
         self._asked.add(question)
         self.pairs.append(pair)
+
+
+def asked_question(pair: Pair) -> str:
+    """What tells a text's questions apart: instruction and options, whatever their case.
+
+    Of two questions in the same words, options may ask different things.
+    """
+    return "\n- ".join((pair.instruction, *pair.options)).casefold()
 
 
 def structure_pair(question: str, answer: str) -> Pair | str:

@@ -39,7 +39,7 @@ def test_a_model_is_a_folder_with_a_config_or_a_hub_name(
 ) -> None:
     (tmp_path / "hf").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="has no config.json; give an exported model"):
+    with pytest.raises(InputError, match=r"has no config\.json; give an exported model"):
         find_model("hf")
     (tmp_path / "hf/config.json").write_text("{}")
     assert find_model("hf") == str(tmp_path / "hf")
