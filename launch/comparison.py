@@ -102,7 +102,7 @@ def _figure(models: Mapping[str, Scores]) -> Any:
     num_rows = -(-len(first) // _COLUMNS)
     num_columns = min(len(first), _COLUMNS)
     figure = make_subplots(num_rows, num_columns, subplot_titles=titles)
-    names = _short_names(list(models))
+    names = short_names(list(models))
     for number, task in enumerate(first):
         metrics = [scores[task].main()[1] for scores in models.values()]
         figure.add_scatter(
@@ -120,7 +120,7 @@ def _figure(models: Mapping[str, Scores]) -> Any:
     return figure
 
 
-def _short_names(references: Sequence[str]) -> list[str]:
+def short_names(references: Sequence[str]) -> list[str]:
     """The last parts of each path, as many as tell them apart."""
     parts = [reference.rstrip("/").split("/") for reference in references]
     for length in range(1, max(map(len, parts))):

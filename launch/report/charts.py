@@ -78,6 +78,11 @@ class Mark:
     text: str
 
 
+def colour_of(number: int) -> str:
+    """The colour of one of several series that are alike, counted from 0."""
+    return _COLOURS[number % len(_COLOURS)]
+
+
 def columns(
     identity: str, title: str, series: Sequence[Series], axes: tuple[str, str], note: str = ""
 ) -> Chart:
@@ -195,7 +200,7 @@ def lines(
         beside: series drawn dashed in the colour of another one, by name.
         marks: anomalies.
     """
-    colours = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(series)}
+    colours = {name: colour_of(number) for number, name in enumerate(series)}
     colours |= {name: colours[other] for name, other in beside.items()}
     dashed_names = {*beside, *list(series)[len(_COLOURS) :], dashed}
     if dashed in series:

@@ -46,7 +46,7 @@ def view_chains(chains: Sequence[Chain], layouts: Layouts) -> list[ExampleView]:
         ExampleView(
             id=chain.id,
             source=chain.source,
-            shots=[_view_shot(shot) for shot in chain.shots],
+            shots=[view_shot(shot) for shot in chain.shots],
             rendered=list(segments(render(chain, layouts.template_seed), _MAX_RENDERED_CHARS)),
         )
         for chain in chains
@@ -70,7 +70,8 @@ def segments(rendered: RenderedText, max_chars: int) -> Iterator[Segment]:
         yield Segment(f" \u2026 ({len(rendered.text) - end:,} more characters)", "cut")
 
 
-def _view_shot(shot: Shot) -> ShotView:
+def view_shot(shot: Shot) -> ShotView:
+    """A document and its pairs as they are shown, long parts cut."""
     pairs = [
         Pair(
             instruction=clip(pair.instruction, _MAX_PAIR_CHARS),
