@@ -67,7 +67,7 @@ _COLUMNS = (
     _Column("answer_f1", ("answer", "F1"), "token F1 of a gold answer and that of its match"),
     _Column("mean_shots", ("shots", "used"), "that fitted the prompt", False, "{:.2f}".format),
     _Column("tokens_per_s", ("output", "tokens/s"), "of all requests together", False, rate),
-    _Column("seconds", ("time", "s"), "without the start of the engine", False, "{:.1f}".format),
+    _Column("seconds", ("seconds", ""), "without the start of the engine", False, "{:.1f}".format),
 )
 
 

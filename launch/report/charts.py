@@ -110,10 +110,7 @@ def columns(
         "ticktext": [_escaped(label) for label in labels],
         "showgrid": False,
     }
-    layout["yaxis"] |= {
-        "tickformat": _PERCENT if series[0].is_share else ",~s",
-        "rangemode": "tozero",
-    }
+    layout["yaxis"] |= {**_ticks(series), "rangemode": "tozero"}
     return Chart(identity, title, note, 300, _checked(data, layout))
 
 

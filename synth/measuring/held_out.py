@@ -16,7 +16,7 @@ from pipeline import storage
 from pipeline.contracts import Chain, Pair, decode_chain, document_id, stable_share
 from pipeline.errors import InputError
 from pipeline.shards import read_lines
-from pipeline.stage import read_commits
+from pipeline.stage import read_commits, read_manifest
 from synth.tasks import Task, Turn
 
 _ORDER = "tune-eval"
@@ -48,8 +48,9 @@ def read_held_out(
         max_shots: most earlier examples of a text.
 
     Raises:
-        InputError: nothing is held out, or a shard is missing or corrupt.
+        InputError: the stage is not complete, nothing is held out, or a shard is corrupt.
     """
+    read_manifest(tasks_folder)
     shards: dict[str, list[str]] = {}
     for part, commit in read_commits(tasks_folder).items():
         shards.setdefault(part.rpartition("/")[0], []).append(

@@ -19,7 +19,7 @@ def chain_of(source: str, text: str) -> Chain:
     return Chain(chain_id([identity]), source, (shot,), {})
 
 
-def write_tasks(folder: Path, texts: dict[str, list[str]]) -> str:
+def write_tasks(folder: Path, texts: dict[str, list[str]], is_complete: bool = True) -> str:
     """A `tasks` stage of parts of four examples."""
     stage = StageFolder(str(folder), StageIdentity(stage="tasks", config={}, inputs={}))
     for source, all_texts in texts.items():
@@ -33,6 +33,8 @@ def write_tasks(folder: Path, texts: dict[str, list[str]]) -> str:
                     part=part, files=[shard.entry()], records_in=len(some), records_out=len(some)
                 )
             )
+    if is_complete:
+        stage.close()
     return str(folder)
 
 
@@ -83,6 +85,12 @@ def test_each_text_has_others_of_its_data_set_before_it(tasks: str) -> None:
 def test_the_same_text_is_no_example_for_itself(tmp_path: Path) -> None:
     texts = read_held_out(write_tasks(tmp_path, {"twice": ["same", "same"]}), 1.0, 2, max_shots=1)
     assert [(text.text, text.earlier) for text in texts] == [("same", ()), ("same", ())]
+
+
+def test_half_a_stage_is_refused(tmp_path: Path) -> None:
+    tasks = write_tasks(tmp_path, {"squad": ["a text"]}, is_complete=False)
+    with pytest.raises(InputError, match="is not complete"):
+        read_held_out(tasks, 1.0, 2)
 
 
 def test_nothing_held_out_is_said(tasks: str) -> None:
