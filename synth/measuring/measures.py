@@ -64,7 +64,8 @@ class Measures:
     """Earlier examples that a prompt had."""
     output_tokens: int
     seconds: float
-    """From the first request to the last reply, without the engine's start."""
+    """From the first request to the last reply, without the engine's start, on the machine and with
+    the engine's settings of the day: kept replies keep their time."""
     tokens_per_s: float
     """Output tokens of all requests together."""
 

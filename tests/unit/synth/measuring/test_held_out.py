@@ -22,6 +22,7 @@ def chain_of(source: str, text: str) -> Chain:
 def write_tasks(folder: Path, texts: dict[str, list[str]], is_complete: bool = True) -> str:
     """A `tasks` stage of parts of four examples."""
     stage = StageFolder(str(folder), StageIdentity(stage="tasks", config={}, inputs={}))
+    stage.adopt()
     for source, all_texts in texts.items():
         for start in range(0, len(all_texts), 4):
             part, some = f"{source}/part-{start // 4:08d}", all_texts[start : start + 4]
