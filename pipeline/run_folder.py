@@ -51,6 +51,11 @@ class RunFolder:
         return storage.join(self.root, "filtered")
 
     @property
+    def tasks(self) -> str:
+        """Task data as chains of one shot each."""
+        return storage.join(self.root, "tasks")
+
+    @property
     def rows(self) -> str:
         """Packed rows."""
         return storage.join(self.root, "rows")

@@ -22,7 +22,13 @@ from pipeline.errors import DamagedInputError, InputError
 from pipeline.ingest.config import IngestConfig, SourceConfig
 from pipeline.ingest.extraction import extract
 from pipeline.ingest.growth import ingest_growth
-from pipeline.ingest.readers import InputFile, RawRecord, list_inputs, read_records
+from pipeline.ingest.readers import (
+    InputFile,
+    RawRecord,
+    describe_inputs,
+    list_inputs,
+    read_records,
+)
 from pipeline.ingest.seen import SeenKeys
 from pipeline.ingest.splitting import split_text
 from pipeline.opening import open_stage
@@ -49,7 +55,7 @@ def run_ingest(config: IngestConfig, folder: str, allow_append: bool = False) ->
     """
     inputs = {name: list_inputs(source) for name, source in config.sources.items()}
     eval_index = load_eval_index(config.decontamination)
-    keys = _describe_inputs(inputs)
+    keys = describe_inputs(inputs)
     if not eval_index.is_empty:
         keys["decontamination"] = eval_index.fingerprint()
     stage = open_stage(folder, "ingest", config.model_dump(), keys, ingest_growth(allow_append))
@@ -80,18 +86,6 @@ def run_ingest(config: IngestConfig, folder: str, allow_append: bool = False) ->
             f"the inputs hold no usable document; look at `text_field` and the reasons: {reasons}"
         )
     return stage.close()
-
-
-def _describe_inputs(inputs: dict[str, list[InputFile]]) -> dict[str, str]:
-    """Name, with that of its folder, and size of every input file.
-
-    Enough to notice a changed corpus without reading it, and the same wherever the corpus lies.
-    """
-    return {
-        f"{name}/{number:05d}": f"{'/'.join(file.uri.split('/')[-2:])} ({file.size} bytes)"
-        for name, files in inputs.items()
-        for number, file in enumerate(files)
-    }
 
 
 def _reasons(stage: StageFolder) -> str:

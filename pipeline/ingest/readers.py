@@ -6,7 +6,7 @@ data set stream    ─┘
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -60,6 +60,18 @@ def list_inputs(source: SourceConfig) -> list[InputFile]:
         for uri in _expand(_absolute(resolve_package_path(pattern)), pattern):
             files[uri] = InputFile(uri, storage.size_of(uri))
     return [files[uri] for uri in sorted(files)]
+
+
+def describe_inputs(inputs: Mapping[str, Sequence[InputFile]]) -> dict[str, str]:
+    """Name, with that of its folder, and size of every input file of every source.
+
+    Enough to notice a changed corpus without reading it, and the same wherever the corpus lies.
+    """
+    return {
+        f"{name}/{number:05d}": f"{'/'.join(file.uri.split('/')[-2:])} ({file.size} bytes)"
+        for name, files in inputs.items()
+        for number, file in enumerate(files)
+    }
 
 
 def read_records(
