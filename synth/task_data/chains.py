@@ -29,11 +29,12 @@ def convert_chains(record: dict[str, Any], origin: Origin) -> Iterator[TaskExamp
 def _pair(values: dict[str, Any] | BadItem) -> Pair | str:
     if isinstance(values, BadItem):
         return values.reason
-    instruction, response = values.get("instruction"), values.get("response")
-    options, reasoning = values.get("options", ()), values.get("reasoning", "")
-    texts = [instruction, response, reasoning]
+    options = values.get("options", ())
     if not isinstance(options, list | tuple):
         return "malformed_pair"
-    if not all(isinstance(text, str) for text in (*texts, *options)):
+    found = [values.get("instruction"), values.get("response"), values.get("reasoning", "")]
+    texts = [text for text in (*found, *options) if isinstance(text, str)]
+    if len(texts) < len(found) + len(options):
         return "malformed_pair"
-    return make_pair(*texts[:2], options, reasoning)
+    instruction, response, reasoning, *choices = texts
+    return make_pair(instruction, response, choices, reasoning)

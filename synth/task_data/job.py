@@ -68,7 +68,8 @@ def run_tasks(config: TasksConfig, folder: str) -> Manifest:
 
 
 def _list_inputs(config: TasksConfig) -> tuple[dict[str, list[InputFile]], dict[str, str]]:
-    files, stage_keys = {}, {}
+    files: dict[str, list[InputFile]] = {}
+    stage_keys: dict[str, str] = {}
     for name, source in config.sources.items():
         files[name], keys = list_task_inputs(source)
         stage_keys |= {f"{name}/stage/{number}": key for number, key in enumerate(keys)}
