@@ -58,7 +58,14 @@ class Documents:
     def bounds(self) -> torch.Tensor:
         """(documents + 1,) int32: where each begins in the flat order, and where the last ends."""
         edges = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int32)
-        return torch.from_numpy(edges).to(self.device, non_blocking=True)
+        bounds = torch.from_numpy(edges).to(self.device, non_blocking=True)
+        torch._dynamo.mark_dynamic(bounds, 0)  # compiled once for any number of documents
+        return bounds
+
+    @cached_property
+    def longest(self) -> int:
+        """Tokens of the longest document."""
+        return max(self.lengths)
 
     @cached_property
     def numbers_BT(self) -> torch.Tensor:
@@ -145,6 +152,8 @@ def attention_inputs(
         window: of the model's sliding attention, for dense masks; None: it has none.
     """
     if implementation in _REGISTERED.values():
+        if documents.device.type == "cuda":  # made here, outside of what is compiled
+            _ = documents.bounds, documents.longest
         return {"documents": documents}
     mask = documents.mask(window)
     if implementation == "eager":  # adds its mask to the scores instead of selecting by it
@@ -174,8 +183,7 @@ def _attention(kernel: Any) -> Any:
         states = [each.to(value_BHTD.dtype) for each in (query_BHTD, key_BHTD, value_BHTD)]
         return kernel(*states, documents, scaling, sliding_window), None
 
-    # Left out of torch.compile: each batch's lengths would be compiled anew.
-    return torch.compiler.disable(attend)  # type: ignore[no-untyped-call]
+    return attend
 
 
 def _varlen(
@@ -205,7 +213,9 @@ def _flash_varlen(
 ) -> torch.Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    longest = max(documents.lengths)
+    longest = documents.longest
+    has_groups = query_NHD.shape[1] != key_NHD.shape[1]
+    options: dict[str, Any] = {"enable_gqa": True} if has_groups else {}  # torch 2.11 has no such
     output_NHD: torch.Tensor = varlen_attn(  # type: ignore[assignment]
         query_NHD,
         key_NHD,
@@ -216,11 +226,12 @@ def _flash_varlen(
         longest,
         scale=scale,
         window_size=(-1 if window is None else window - 1, 0),
-        enable_gqa=query_NHD.shape[1] != key_NHD.shape[1],
+        **options,
     )
     return output_NHD
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # else anew for each batch's lengths
 def _sdpa_varlen(
     query_NHD: torch.Tensor,
     key_NHD: torch.Tensor,
@@ -250,6 +261,7 @@ def _sdpa_varlen(
     return torch.cat(outputs)
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # it is compiled by itself
 def _flex(
     query_BHTD: torch.Tensor,
     key_BHTD: torch.Tensor,

@@ -252,6 +252,13 @@ class PackedCausalLM(torch.nn.Module):
         return weighted
 
 
+def compile_layers(causal_lm: Any) -> None:
+    """Compile each decoder layer by itself, in place: they share one piece of compiled code."""
+    layers = getattr(causal_lm.base_model, "layers", None) or [causal_lm.base_model]
+    for layer in layers:
+        layer.compile()
+
+
 def require_all_trained(causal_lm: Any) -> None:
     """Refuse a model that keeps weights of its own from training: checkpoints do not hold these.
 

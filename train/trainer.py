@@ -34,6 +34,7 @@ from train.model import (
     ModelInputs,
     PackedCausalLM,
     build_model,
+    compile_layers,
     require_all_trained,
     require_separate_documents,
 )
@@ -241,7 +242,7 @@ class Trainer:
         if config.activation_checkpointing:
             causal_lm.gradient_checkpointing_enable({"use_reentrant": False})
         if config.compile:
-            causal_lm.base_model.compile()
+            compile_layers(causal_lm)
         model.train()
         engine, *_ = deepspeed.initialize(
             model=model,
