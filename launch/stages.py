@@ -64,7 +64,8 @@ def _filter(invocation: Invocation) -> Manifest:
 
 
 def _pack(invocation: Invocation) -> Manifest:
-    from pipeline.packing.job import PackInputs, run_pack
+    from pipeline.packing.job import run_pack
+    from pipeline.packing.worker import PackInputs
     from synth.templates import ChainRenderer
 
     config, folder = invocation.config, invocation.config.folder

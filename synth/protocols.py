@@ -4,6 +4,7 @@ Both turn (earlier turns, text) into token ids that fit the context window, and 
 structured pairs.
 """
 
+import bisect
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -81,7 +82,7 @@ class TunedProtocol:
         for turn in history:
             example = wire.format_context(turn.text) + wire.format_pairs(turn.pairs)
             ids += bos + self._encode(example) + eos
-        return Prompt(ids + bos + self._encode(wire.format_context(text)))
+        return Prompt(ids + bos + self._encode_context(text))
 
     def parse(self, output: str, task: Task) -> ParsedPairs:
         """Pairs in a reply."""
@@ -96,6 +97,23 @@ class TunedProtocol:
     def parse_answer(self, output: str) -> str:
         """What stands before the pair's end."""
         return wire.parse_answer(output)
+
+    def _encode_context(self, text: str) -> list[int]:
+        """The context as its tokens are where a pair follows, which is how a synthesizer is tuned.
+
+        Of the empty line before a pair, many tokenizers make other tokens at the end of a text.
+        """
+        context = wire.format_context(text)
+        if not self._tokenizer.is_fast:  # it cannot tell where tokens begin
+            return self._encode(context)
+        encoding = self._tokenizer(
+            context + wire.BEGINNING,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+        )
+        ends = [end for _, end in encoding["offset_mapping"]]
+        return list(encoding["input_ids"][: bisect.bisect_right(ends, len(context))])
 
     def _encode(self, text: str) -> list[int]:
         return list(

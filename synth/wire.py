@@ -8,23 +8,60 @@ as text here, so that BOS is never doubled.
 
 from collections.abc import Sequence
 
-from pipeline.contracts import Pair
+from pipeline.contracts import Chain, Document, Pair, RenderedText, Span
 from synth.pairs import ParsedPairs, structure_pair, unstructure_pair
 
 _QUESTION, _ANSWER, _END = "<QUE>", "<ANS>", "</END>"
+_GAP = "\n\n"
+BEGINNING = _QUESTION
+"""What every pair begins with."""
 
 
 def format_context(text: str) -> str:
     """The context of one example, from the character after BOS to the first pair."""
-    return f" <CON> {text} </CON>\n\n"
+    return f" <CON> {text} </CON>{_GAP}"
 
 
 def format_pairs(pairs: Sequence[Pair]) -> str:
     """All pairs of one example, without EOS."""
-    return "\n\n".join(
+    return _GAP.join(
         f"{_QUESTION} {question} {_ANSWER} {answer} {_END}"
         for question, answer in map(unstructure_pair, pairs)
     )
+
+
+class WireRenderer:
+    """Examples for tuning a synthesizer, as the packing stage takes its renderers.
+
+    Every character of the pairs is part of a span, marks and gaps too: the synthesizer writes them.
+    """
+
+    def __call__(self, chain: Chain, seed: int) -> RenderedText:
+        """The example of a chain's only shot, without BOS and EOS; no seed changes it."""
+        del seed
+        (shot,) = chain.shots
+        pieces, spans = [format_context(shot.text)], list[Span]()
+        at = len(pieces[0])
+        for number, pair in enumerate(shot.pairs):
+            question, answer = unstructure_pair(pair)
+            gap = _GAP if number < len(shot.pairs) - 1 else ""
+            asked = f"{_QUESTION} {question} {_ANSWER}"
+            said = f" {answer} {_END}{gap}"
+            middle, end = at + len(asked), at + len(asked) + len(said)
+            spans += [
+                Span(at, middle, "instruction", pair.kind),
+                Span(middle, end, "response", pair.kind),
+            ]
+            pieces, at = [*pieces, asked, said], end
+        return RenderedText("".join(pieces), tuple(spans))
+
+    def document(self, document: Document) -> RenderedText:
+        """The text of a raw document as it is."""
+        return RenderedText(document.text)
+
+    def fingerprint(self) -> str:
+        """The format never changes."""
+        return "wire"
 
 
 def format_question(pair: Pair) -> str:

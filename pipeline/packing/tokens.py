@@ -28,20 +28,20 @@ class TokenisedText:
     spans: np.ndarray | None = None
     """(spans, 2) int64 token ranges that are trained on; None: all of it."""
 
-    @property
-    def num_trained(self) -> int:
-        """Tokens that are trained on."""
-        return len(self.ids) if self.spans is None else int(np.diff(self.spans, axis=1).sum())
-
 
 class Tokeniser:
     """A model's tokenizer, as packing uses it."""
 
-    def __init__(self, reference: str) -> None:
+    def __init__(self, reference: str, *, always_bos: bool = False) -> None:
         """Load the tokenizer of a model reference.
 
+        Args:
+            reference: of the model.
+            always_bos: begin with BOS even where the tokenizer itself adds none.
+
         Raises:
-            InputError: there is none, or it has no EOS or no fast implementation.
+            InputError: there is none, or it has no EOS, no BOS that is asked for, or no fast
+                implementation.
         """
         self._tokenizer = load_tokenizer(reference)
         if self._tokenizer.eos_token_id is None:
@@ -49,6 +49,12 @@ class Tokeniser:
         self._encoder = self._tokenizer.backend_tokenizer
         self.dtype = token_dtype(len(self._tokenizer))
         prefix, suffix = document_marks(self._tokenizer)
+        if always_bos and (bos := self._tokenizer.bos_token_id) is None:
+            raise InputError(
+                f"tokenizer {reference!r} has no BOS, which a synthesizer's examples begin with"
+            )
+        elif always_bos:
+            prefix = [bos]
         self._prefix = np.array(prefix, dtype=self.dtype)
         self._suffix = np.array(suffix, dtype=self.dtype)
 

@@ -8,14 +8,9 @@ from pipeline.contracts import Chain, Document, RenderedText
 from pipeline.errors import InputError, StaleStageError
 from pipeline.opening import open_stage
 from pipeline.packing.config import PackConfig
-from pipeline.packing.job import (
-    PackInputs,
-    loss_on_of,
-    require_trained_tokens,
-    run_pack,
-    shuffled,
-)
+from pipeline.packing.job import require_trained_tokens, run_pack
 from pipeline.packing.plan import plan_rows
+from pipeline.packing.worker import PackInputs, loss_on_of, shuffled
 from pipeline.stage import PartCommit, read_manifest
 
 
