@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from launch import cli_tuning
 from launch.exits import reports_errors
+from launch.options import AllowAppend, Config, DryRun, Overrides, Run, show_config
 from pipeline.errors import InputError
 from pipeline.process import EXIT_FAILED
 
@@ -31,25 +33,6 @@ app = typer.Typer(
     epilog="Example: ipt run quickstart",
 )
 
-Config = Annotated[str, typer.Argument(metavar="CONFIG", help="TOML of the run, or a preset.")]
-Run = Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run, its TOML or a preset.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="Settings over those of the file."),
-]
-AllowAppend = Annotated[
-    bool,
-    typer.Option("--allow-append", help="Keep what is written, go on with what was added."),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be used, touch nothing.")]
-
-
-def _show_config(invocation: Any) -> None:
-    from pipeline.config import flatten
-
-    for key, value in flatten(invocation.config.model_dump()).items():
-        print(f"{key} = {value!r}")
-
 
 def _settings(overrides: list[str] | None, allow_append: bool) -> list[str]:
     return [*(overrides or []), *(["run.allow_append=true"] if allow_append else [])]
@@ -70,7 +53,7 @@ def _run_stage(
     invocation = invocation_of(config, _settings(overrides, allow_append))
     stage = stage_named(name)
     if dry_run:
-        _show_config(invocation)
+        show_config(invocation)
         print(f"would write {stage.folder_of(invocation.config.folder)}")
         return
     with exclusive(invocation.config.folder.root):
@@ -232,7 +215,7 @@ def run(
     invocation = invocation_of(config, _settings(overrides, allow_append))
     folder = invocation.config.folder
     if dry_run:
-        _show_config(invocation)
+        show_config(invocation)
         for stage in STAGES:
             print(f"would write {stage.folder_of(folder)}")
         return
@@ -308,7 +291,7 @@ def inspect(
     if dry_run:
         print(f"would read {path}")
     elif path.endswith(".toml"):
-        _show_config(invocation_of(path, overrides))
+        show_config(invocation_of(path, overrides))
     else:
         for line in inspect_lines(path, records):
             print(line)
@@ -385,6 +368,9 @@ def audit(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> Non
     print(f"audit: documents={result.documents} lost={result.lost} duplicated={result.duplicated}")
     if not result.is_clean:
         raise typer.Exit(EXIT_FAILED)
+
+
+cli_tuning.register(app)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from launch.config import PipelineConfig
 from launch.stages import Invocation
 from pipeline import storage
 from pipeline.errors import InputError
@@ -19,7 +20,9 @@ from train.scores import Scores, as_json, read_scores
 _COLUMNS, _ROW_HEIGHT = 3, 300
 
 
-def compare_models(invocation: Invocation, references: Sequence[str], *, dry_run: bool) -> None:
+def compare_models(
+    invocation: Invocation[PipelineConfig], references: Sequence[str], *, dry_run: bool
+) -> None:
     """Score models on the tasks of `eval.tasks`, print the table, write JSON and page.
 
     Raises:

@@ -3,19 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
-from launch.config import PipelineConfig
+from launch.config import PipelineConfig, TrainingRunConfig, TuneConfig
 from pipeline import storage
 from pipeline.errors import InputError, StaleStageError
 from pipeline.run_folder import RunFolder
 from pipeline.stage import Manifest, find_manifest, read_manifest
 
+ConfigT = TypeVar("ConfigT", bound=TrainingRunConfig, covariant=True)
+
 
 @dataclass(frozen=True)
-class Invocation:
+class Invocation(Generic[ConfigT]):
     """A run's config and the command line it came from, which training passes on."""
 
-    config: PipelineConfig
+    config: ConfigT
     config_path: str
     overrides: Sequence[str]
 
@@ -26,17 +29,17 @@ class Stage:
 
     name: str
     folder_of: Callable[[RunFolder], str]
-    run: Callable[[Invocation], Manifest]
+    run: Callable[[Invocation[Any]], Manifest]
 
 
-def _ingest(invocation: Invocation) -> Manifest:
+def _ingest(invocation: Invocation[PipelineConfig]) -> Manifest:
     from pipeline.ingest.job import run_ingest
 
     config = invocation.config
     return run_ingest(config.ingest, config.folder.documents, config.run.allow_append)
 
 
-def _synth(invocation: Invocation) -> Manifest:
+def _synth(invocation: Invocation[PipelineConfig]) -> Manifest:
     from synth.job import run_synth
 
     config, folder = invocation.config, invocation.config.folder
@@ -49,7 +52,7 @@ def _synth(invocation: Invocation) -> Manifest:
     )
 
 
-def _filter(invocation: Invocation) -> Manifest:
+def _filter(invocation: Invocation[PipelineConfig]) -> Manifest:
     from synth.filtering import run_filter
 
     config, folder = invocation.config, invocation.config.folder
@@ -63,7 +66,7 @@ def _filter(invocation: Invocation) -> Manifest:
     )
 
 
-def _pack(invocation: Invocation) -> Manifest:
+def _pack(invocation: Invocation[PipelineConfig]) -> Manifest:
     from pipeline.packing.job import run_pack
     from pipeline.packing.worker import PackInputs
     from synth.templates import ChainRenderer
@@ -76,7 +79,7 @@ def _pack(invocation: Invocation) -> Manifest:
     )
 
 
-def _require_local(invocation: Invocation, stage: str) -> None:
+def _require_local(invocation: Invocation[TrainingRunConfig], stage: str) -> None:
     """Refuse a URI where files have to be appended to or memory-mapped.
 
     Raises:
@@ -90,7 +93,7 @@ def _require_local(invocation: Invocation, stage: str) -> None:
         )
 
 
-def _require_tasks(invocation: Invocation) -> None:
+def _require_tasks(invocation: Invocation[PipelineConfig]) -> None:
     """Refuse tasks that the evaluation to come would not know.
 
     Raises:
@@ -103,7 +106,7 @@ def _require_tasks(invocation: Invocation) -> None:
         Tasks(config.eval)
 
 
-def _train(invocation: Invocation) -> Manifest:
+def _train(invocation: Invocation[TrainingRunConfig]) -> Manifest:
     from launch.deepspeed import run_training
     from train.identity import open_train_stage
 
@@ -118,7 +121,7 @@ def _train(invocation: Invocation) -> Manifest:
     return read_manifest(folder.train)
 
 
-def _export(invocation: Invocation) -> Manifest:
+def _export(invocation: Invocation[TrainingRunConfig]) -> Manifest:
     from train.export import run_export
 
     _require_local(invocation, "export")
@@ -127,7 +130,11 @@ def _export(invocation: Invocation) -> Manifest:
 
 
 def export_checkpoint(
-    invocation: Invocation, step: int | None, output: Path | None, *, dry_run: bool
+    invocation: Invocation[TrainingRunConfig],
+    step: int | None,
+    output: Path | None,
+    *,
+    dry_run: bool,
 ) -> None:
     """Write the model of one checkpoint, of a training that may be under way, to a new folder.
 
@@ -153,11 +160,27 @@ def export_checkpoint(
     print(f"export  step {marker.step}: {output}")
 
 
-def _eval(invocation: Invocation) -> Manifest:
+def _eval(invocation: Invocation[PipelineConfig]) -> Manifest:
     from train.evaluate import run_eval
 
     _require_local(invocation, "eval")
     return run_eval(invocation.config.eval, invocation.config.folder)
+
+
+def _tasks(invocation: Invocation[TuneConfig]) -> Manifest:
+    from synth.task_data.job import run_tasks
+
+    return run_tasks(invocation.config.all_tasks(), invocation.config.folder.tasks)
+
+
+def _pack_tasks(invocation: Invocation[TuneConfig]) -> Manifest:
+    from pipeline.packing.job import run_pack
+    from pipeline.packing.worker import PackInputs
+    from synth.wire import WireRenderer
+
+    config, folder = invocation.config, invocation.config.folder
+    inputs = PackInputs(tasks=folder.tasks)
+    return run_pack(config.pack, inputs, folder.rows, WireRenderer(), folder.worker_logs)
 
 
 STAGES = (
@@ -169,12 +192,22 @@ STAGES = (
     Stage("export", lambda run: run.hf, _export),
     Stage("eval", lambda run: run.eval, _eval),
 )
+_WRITING, _TRAINING = STAGES[:3], STAGES[4:6]
+_TASK_STAGES = (
+    Stage("tasks", lambda run: run.tasks, _tasks),
+    Stage("pack", lambda run: run.rows, _pack_tasks),
+)
+
+
+def tuning_stages(config: TuneConfig) -> tuple[Stage, ...]:
+    """The stages of a synthesizer's tuning, in order."""
+    return (*(_WRITING if config.synth is not None else ()), *_TASK_STAGES, *_TRAINING)
 
 
 _INPUTS = {
     "synth": {"documents": "ingest"},
     "filter": {"documents": "ingest", "augmented": "synth"},
-    "pack": {"documents": "ingest", "augmented": "filter"},
+    "pack": {"documents": "ingest", "augmented": "filter", "tasks": "tasks"},
     "train": {"rows": "pack"},
     "export": {"train": "train"},
     "eval": {"hf": "export"},
@@ -205,7 +238,7 @@ def stage_named(name: str) -> Stage:
     return next(stage for stage in STAGES if stage.name == name)
 
 
-def run_stage(stage: Stage, invocation: Invocation) -> Manifest:
+def run_stage(stage: Stage, invocation: Invocation[TrainingRunConfig]) -> Manifest:
     """Run one stage, or say that it is complete already.
 
     Raises:
@@ -219,7 +252,7 @@ def run_stage(stage: Stage, invocation: Invocation) -> Manifest:
     return manifest
 
 
-def run_all(invocation: Invocation) -> None:
+def run_all(invocation: Invocation[PipelineConfig]) -> None:
     """Run all stages in order.
 
     A stage whose input stage was made anew is removed and done again. One whose own settings
@@ -232,15 +265,32 @@ def run_all(invocation: Invocation) -> None:
     # Both are said now rather than after days of synthesis.
     _require_local(invocation, "train")
     _require_tasks(invocation)
-    train = invocation.config.folder.train
-    is_trained = find_manifest(train) is not None
+    is_trained = find_manifest(invocation.config.folder.train) is not None
     if is_trained:
         invocation = _without_growth(invocation)
-    for stage in STAGES:
+    _run_in_order(STAGES, invocation, is_trained=is_trained)
+
+
+def run_tuning(invocation: Invocation[TuneConfig]) -> None:
+    """Run the stages of a synthesizer's tuning in order, as `run_all` does.
+
+    Raises:
+        InputError: a stage's input or leftovers cannot be used.
+    """
+    _require_local(invocation, "train")
+    is_trained = find_manifest(invocation.config.folder.train) is not None
+    _run_in_order(tuning_stages(invocation.config), invocation, is_trained=is_trained)
+
+
+def _run_in_order(
+    stages: Sequence[Stage], invocation: Invocation[TrainingRunConfig], *, is_trained: bool
+) -> None:
+    for stage in stages:
         try:
             run_stage(stage, invocation)
         except StaleStageError as error:
             if error.has_grown and is_trained:
+                train = invocation.config.folder.train
                 raise InputError(
                     f"the corpus has grown, but the training in {train} is complete and would not "
                     f"follow: copy documents/, augmented/, filtered/ and rows/ to another run.dir "
@@ -255,7 +305,7 @@ def run_all(invocation: Invocation) -> None:
             run_stage(stage, invocation)
 
 
-def _without_growth(invocation: Invocation) -> Invocation:
+def _without_growth(invocation: Invocation[PipelineConfig]) -> Invocation[PipelineConfig]:
     run = invocation.config.run.model_copy(update={"allow_append": False})
     return replace(invocation, config=invocation.config.model_copy(update={"run": run}))
 
@@ -279,6 +329,13 @@ def describe(manifest: Manifest) -> str:
             }
             if quarantined := counts.get("documents_quarantined"):
                 figures["of them quarantined"] = quarantined
+        case "tasks":
+            figures = {
+                "examples": manifest.records_out,
+                "pairs": counts.get("pairs", 0),
+                "data sets": counts.get("datasets", 0),
+                "dropped": sum(manifest.dropped.values()),
+            }
         case "pack":
             figures = {
                 "documents": manifest.records_out,

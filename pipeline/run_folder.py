@@ -101,6 +101,11 @@ class RunFolder:
         return storage.join(self.eval, "scores")
 
     @property
+    def synthesizer_report(self) -> str:
+        """What synthesizers' pairs are worth, as JSON; a page of the same name lies beside it."""
+        return storage.join(self.eval, "synthesizers.json")
+
+    @property
     def comparison(self) -> str:
         """Scores of several models, as JSON; a page of the same name lies beside it."""
         return storage.join(self.eval, "comparison.json")

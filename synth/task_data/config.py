@@ -36,7 +36,7 @@ class TaskSourceConfig(StrictConfig):
 class TasksConfig(StrictConfig):
     """All task data to tune on."""
 
-    sources: dict[str, TaskSourceConfig] = Field(min_length=1)
+    sources: dict[str, TaskSourceConfig] = Field(default_factory=dict)
     """Task data by name: letters, digits, - and _."""
     max_examples: int = Field(default=10_000, ge=1)
     """Examples of a data set; of more, those with the most pairs are taken."""
