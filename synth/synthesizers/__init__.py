@@ -1,0 +1,1 @@
+"""Synthesizers that ship: adapters, their data and how these were made."""
