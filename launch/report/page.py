@@ -51,6 +51,23 @@ def write_report(
 
 def render_page(run: RunFigures, baseline: RunFigures | None = None) -> str:
     """The HTML of a run's page."""
+    return render_template(
+        "page.html.j2",
+        run=run,
+        baseline=baseline,
+        facts=facts(run),
+        tiles=tiles(run),
+        sections=_sections(run, baseline),
+    )
+
+
+def render_template(name: str, **values: Any) -> str:
+    """A template of this folder with style and scripts in it.
+
+    Args:
+        name: its file.
+        values: what it shows.
+    """
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
@@ -63,15 +80,11 @@ def render_page(run: RunFigures, baseline: RunFigures | None = None) -> str:
     environment.filters["plain"] = plain
     environment.filters["script_data"] = _script_data
     scripts = [get_plotlyjs(), (_FOLDER / "page.js").read_text(encoding="utf-8")]
-    return environment.get_template("page.html.j2").render(
-        run=run,
-        baseline=baseline,
-        facts=facts(run),
-        tiles=tiles(run),
-        sections=_sections(run, baseline),
+    return environment.get_template(name).render(
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
         policy=_policy(scripts),
+        **values,
     )
 
 
