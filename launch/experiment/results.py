@@ -193,20 +193,19 @@ def _arm_data(experiment: Experiment, arm: str) -> ArmData:
         tokens.update(_tokens_by_source(experiment.folder.training(arm, seed)))
     return ArmData(
         tokens={name: total / len(experiment.compare.seeds) for name, total in tokens.items()},
-        documents_contaminated=counts_below(read_manifest(folder.documents), _CONTAMINATED),
-        pairs_contaminated=dropped,
+        documents_contaminated=dict(counts_below(read_manifest(folder.documents), _CONTAMINATED)),
+        pairs_contaminated=dict(dropped),
     )
 
 
 def _tokens_by_source(folder: RunFolder) -> Counter[str]:
-    last = read_metrics(folder.metrics)[-1]
-    return Counter(
-        {
-            key.removeprefix("data/").removesuffix("/tokens"): int(value)
-            for key, value in last.items()
-            if key.startswith("data/") and key.endswith("/tokens")
-        }
-    )
+    """Tokens that a training read, summed over its steps."""
+    tokens: Counter[str] = Counter()
+    for line in read_metrics(folder.metrics):
+        for key, value in line.items():
+            if key.startswith("data/") and key.endswith("/tokens"):
+                tokens[key.removeprefix("data/").removesuffix("/tokens")] += int(value)
+    return tokens
 
 
 def _curves(experiment: Experiment) -> dict[str, dict[str, Curve]]:

@@ -61,7 +61,7 @@ def render_page(run: RunFigures, baseline: RunFigures | None = None) -> str:
     )
 
 
-def render_template(name: str, **values: Any) -> str:
+def render_template(name: str, /, **values: Any) -> str:
     """A template of this folder with style and scripts in it.
 
     Args:
