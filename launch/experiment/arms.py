@@ -127,8 +127,10 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Values:
     merged = copy.deepcopy(dict(base))
     for key, value in over.items():
         below = merged.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict)
-        merged[key] = merge(below, value) if both else copy.deepcopy(value)
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = merge(below, value)
+        else:
+            merged[key] = copy.deepcopy(value)
     return merged
 
 
