@@ -82,9 +82,9 @@ def write_texts(path: Path, num_texts: int, seed: int) -> None:
 
 
 def compare(config: Path, *overrides: str) -> list[str]:
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), TRANSFORMERS_VERBOSITY="error")
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
     command = [sys.executable, "-c", _COMPARE, str(config), *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=540)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not [word for word in NOISE if word in done.stdout], done.stdout
     return done.stdout.splitlines()
