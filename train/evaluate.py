@@ -43,7 +43,7 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
     if done := stage.finished():
         return done
     scores = _score(config, folder)
-    model = _load(folder.hf)
+    model = load_for_rows(folder.hf)
     heldout = read_heldout(folder.rows, config.max_rows)
     with StageProgress("eval", "rows", len(heldout.rows)) as progress:
         losses = evaluate(
@@ -92,7 +92,12 @@ def _score(config: EvalConfig, folder: RunFolder) -> Scores:
     return scores
 
 
-def _load(folder: str) -> Any:
+def load_for_rows(folder: str) -> Any:
+    """Load an exported model with an attention for packed rows.
+
+    Args:
+        folder: the Hugging Face folder.
+    """
     from transformers import AutoModelForCausalLM
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,6 +7,7 @@ a few HTML tags in labels: every label goes through `_escaped`.
 
 import html
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -230,6 +231,53 @@ def lines(
     }
     layout["hovermode"] = "x unified" if len(series) > 1 else "closest"
     return Chart(identity, title, note, 340, _checked(data, layout), is_wide=len(series) > 1)
+
+
+def dots(
+    identity: str, title: str, groups: Mapping[str, Sequence[float]], axis: str, note: str = ""
+) -> Chart:
+    """Each value of some groups as a dot, and beside them mean and standard deviation.
+
+    Args:
+        identity: id of the chart in the page.
+        title: heading.
+        groups: values by name.
+        axis: title of the values' axis.
+        note: a sentence below the heading.
+    """
+    numbered = list(enumerate(groups.values()))
+    means = [statistics.fmean(values) for values in groups.values()]
+    spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in groups.values()]
+    data = [
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "each",
+            "x": [number - 0.12 for number, values in numbered for _ in values],
+            "y": [value for _, values in numbered for value in values],
+            "marker": {"color": BASELINE_COLOUR, "size": 7},
+            "hovertemplate": "%{y:.4f}<extra></extra>",
+        },
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "mean and standard deviation",
+            "x": [number + 0.12 for number, _ in numbered],
+            "y": means,
+            "error_y": {"type": "data", "array": spreads, "color": OWN_COLOUR},
+            "marker": {"color": OWN_COLOUR, "size": 10, "symbol": "diamond"},
+            "hovertemplate": "mean %{y:.4f}<extra></extra>",
+        },
+    ]
+    layout = _layout(("", axis), has_legend=True)
+    layout["xaxis"] |= {
+        "tickvals": [number for number, _ in numbered],
+        "ticktext": [_escaped(name) for name in groups],
+        "showgrid": False,
+        "range": [-0.5, len(groups) - 0.5],
+    }
+    layout["yaxis"] |= {"tickformat": ".4~g"}
+    return Chart(identity, title, note, 320, _checked(data, layout))
 
 
 def _crosses(marks: Sequence[Mark], hover: str) -> dict[str, Any]:

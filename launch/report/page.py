@@ -61,8 +61,13 @@ def render_page(run: RunFigures, baseline: RunFigures | None = None) -> str:
     )
 
 
-def render_template(name: str, **values: Any) -> str:
-    """The HTML of one of this folder's pages, with the style, scripts and policy of all."""
+def render_template(name: str, /, **values: Any) -> str:
+    """A template of this folder with style and scripts in it.
+
+    Args:
+        name: its file.
+        values: what it shows.
+    """
     from plotly.offline import get_plotlyjs
 
     environment = Environment(
@@ -76,10 +81,10 @@ def render_template(name: str, **values: Any) -> str:
     environment.filters["script_data"] = _script_data
     scripts = [get_plotlyjs(), (_FOLDER / "page.js").read_text(encoding="utf-8")]
     return environment.get_template(name).render(
-        **values,
         style=Markup((_FOLDER / "page.css").read_text(encoding="utf-8")),
         scripts=[Markup(script) for script in scripts],
         policy=_policy(scripts),
+        **values,
     )
 
 

@@ -1,12 +1,11 @@
 """How every benchmark ends: a table of its figures, one JSON line, and the exit code."""
 
-import json
-import os
-import platform
 from collections.abc import Mapping
 from typing import Any
 
-Bars = dict[str, dict[str, Any]]
+from launch.bars import Bars, bars_line, figure
+
+__all__ = ["Bars", "at_least", "at_most", "conclude", "figure", "print_table"]
 
 
 def at_least(value: float, bar: float) -> dict[str, Any]:
@@ -17,11 +16,6 @@ def at_least(value: float, bar: float) -> dict[str, Any]:
 def at_most(value: float, bar: float) -> dict[str, Any]:
     """A figure that must not exceed its bar."""
     return {"value": round(value, 3), "bar": bar, "ok": value <= bar}
-
-
-def figure(value: float) -> dict[str, Any]:
-    """A figure without a bar."""
-    return {"value": round(value, 3), "bar": None, "ok": True}
 
 
 def print_table(results: Mapping[str, Mapping[str, float]], columns: Mapping[str, str]) -> None:
@@ -45,7 +39,5 @@ def conclude(benchmark: str, bars: Bars, accelerator: str = "") -> int:
         bar = "" if figures["bar"] is None else f"   bar {figures['bar']:g}"
         missed = "" if figures["ok"] else "   missed"
         print(f"{name:<{width}} {figures['value']:>10}{bar}{missed}")
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    machine = f"{accelerator}, {machine}" if accelerator else machine
-    print(json.dumps({"benchmark": benchmark, "bars": bars, "machine": machine}), flush=True)
+    print(bars_line(benchmark, bars, accelerator), flush=True)
     return 0 if all(figures["ok"] for figures in bars.values()) else 1

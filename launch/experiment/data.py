@@ -1,0 +1,95 @@
+"""The data of all arms, and the held-out texts: ordinary stages, each done once.
+
+A stage whose settings up to there are those of an earlier arm is not done again: its folder is a
+link to that of the earlier arm.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from launch.config import PipelineConfig
+from launch.experiment.arms import CONTINUATION, HELDOUT_SOURCE, Arm, Experiment, Values
+from launch.experiment.continuation import make_questions, write_task
+from launch.experiment.folders import link_folder, own_folder
+from launch.experiment.toml_text import toml_text
+from launch.stages import Invocation, run_stage, stage_named
+from pipeline import storage
+from pipeline.config import validate
+from pipeline.contracts import decode_document
+from pipeline.run_folder import RunFolder
+from pipeline.shards import read_lines
+from pipeline.stage import read_commits
+
+DATA_STAGES = {"ingest": "ingest", "synth": "synth", "filter": "filter", "pack": "pack"}
+"""Stages that make an arm's rows, and the section that each adds to what decides its output."""
+CONFIG_FILE = "config.toml"
+
+
+def make_data(experiment: Experiment) -> None:
+    """Make the held-out rows, the task of them, and the rows of every arm.
+
+    Raises:
+        InputError: an input or leftovers of other settings cannot be used.
+    """
+    print("compare held-out texts", flush=True)
+    invocation = invocation_in(experiment.folder.heldout, experiment.heldout.values)
+    for name in DATA_STAGES:
+        run_stage(stage_named(name), invocation)
+    if (continuation := experiment.compare.continuation) is not None:
+        texts = heldout_texts(experiment)
+        questions = make_questions(texts, continuation.num_questions, continuation.seed)
+        write_task(experiment.folder.tasks, CONTINUATION, questions)
+        print(f"compare {CONTINUATION}: {len(questions):,} questions", flush=True)
+    owners = find_owners(experiment.arms)
+    for arm in experiment.arms:
+        print(f"compare data of {arm.name}", flush=True)
+        folder = experiment.folder.data(arm.name)
+        invocation = invocation_in(folder, arm.values)
+        for name in DATA_STAGES:
+            stage, owner = stage_named(name), owners[arm.name][name]
+            path = stage.folder_of(folder)
+            if owner == arm.name:
+                own_folder(path)
+                run_stage(stage, invocation)
+            else:
+                link_folder(path, stage.folder_of(experiment.folder.data(owner)))
+                print(f"{name:<7} as of {owner}", flush=True)
+
+
+def find_owners(arms: Sequence[Arm]) -> dict[str, dict[str, str]]:
+    """By arm and stage, the first arm with the same settings up to there, which does the work."""
+    first: dict[str, str] = {}
+    owners: dict[str, dict[str, str]] = {}
+    for arm in arms:
+        settings = arm.config.model_dump(mode="json")
+        owners[arm.name], key = {}, ""
+        for stage, section in DATA_STAGES.items():
+            key += json.dumps([stage, settings[section]], sort_keys=True)
+            owners[arm.name][stage] = first.setdefault(key, arm.name)
+    return owners
+
+
+def invocation_in(folder: RunFolder, values: Values, seed: int = 0) -> Invocation:
+    """An ordinary run in a folder, with its TOML beside its stages.
+
+    Args:
+        folder: the run's.
+        values: its settings but `[run]`.
+        seed: `run.seed`.
+    """
+    path = storage.join(folder.root, CONFIG_FILE)
+    values = {"run": {"dir": folder.root, "seed": seed}} | values
+    storage.write_atomic(path, toml_text(values).encode())
+    return Invocation(validate(PipelineConfig, values, path), path, [])
+
+
+def heldout_texts(experiment: Experiment) -> list[str]:
+    """The held-out texts in order, as ingest left them."""
+    folder = experiment.folder.heldout.documents
+    return [
+        decode_document(line).text
+        for part, commit in read_commits(folder).items()
+        if Path(part).parts[0] == HELDOUT_SOURCE
+        for line in read_lines(storage.join(folder, commit.shard))
+    ]
