@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from launch import cli_tuning
+from launch import cli_experiments
 from launch.exits import reports_errors
 from launch.options import AllowAppend, Config, DryRun, Overrides, Run, show_config
 from pipeline.errors import InputError
@@ -370,7 +370,7 @@ def audit(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> Non
         raise typer.Exit(EXIT_FAILED)
 
 
-cli_tuning.register(app)
+cli_experiments.register(app)
 
 
 def main() -> None:

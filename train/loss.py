@@ -8,6 +8,7 @@ linear cross-entropy of Liger Kernel, Hsu et al., 2024, arXiv 2410.10989).
 N: tokens, D: hidden size, V: vocabulary.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -72,19 +73,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         head = weight_VD.to(dtype or weight_VD.dtype)
         hidden = hidden_ND.to(head.dtype)
-        wants_grad = any(ctx.needs_input_grad[:3])
+        wanted = ctx.needs_input_grad[:3]
         with torch.autocast(device, enabled=False):
-            sums = _Sums.zeros(hidden, head, bias_V, wants_grad)
+            sums = _Sums.zeros(hidden, head, bias_V, wanted)
             size = chunk_size(len(head), device, chunk_tokens)
             for start in range(0, len(hidden), size):
                 chunk = slice(start, start + size)
                 sums.add(hidden, head, bias_V, labels_N, scales_N, z_loss, chunk)
-        if wants_grad:
-            ctx.grads = (
-                sums.grad_hidden_ND.to(hidden_ND.dtype),
-                sums.grad_weight_VD.to(weight_VD.dtype),
-                None if bias_V is None else sums.grad_bias_V.to(bias_V.dtype),
-            )
+        ctx.grads = tuple(
+            grad.to(of.dtype) if grad is not None and of is not None else None
+            for grad, of in zip(sums.grads, (hidden_ND, weight_VD, bias_V), strict=True)
+        )
         ctx.mark_non_differentiable(sums.losses_N)
         return sums.total, sums.losses_N
 
@@ -100,17 +99,25 @@ class _Sums:
 
     def __init__(self, total: torch.Tensor, losses_N: torch.Tensor, grads: Any) -> None:
         self.total, self.losses_N = total, losses_N
+        self.grads = grads
         self.grad_hidden_ND, self.grad_weight_VD, self.grad_bias_V = grads
 
     @classmethod
     def zeros(
-        cls, hidden: torch.Tensor, head: torch.Tensor, bias_V: torch.Tensor | None, has_grads: bool
+        cls,
+        hidden: torch.Tensor,
+        head: torch.Tensor,
+        bias_V: torch.Tensor | None,
+        wanted: Sequence[bool],
     ) -> "_Sums":
-        grads: tuple[Any, ...] = (None, None, None)
-        if has_grads:
-            weight = torch.zeros_like(head, dtype=torch.float32)
-            bias = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
-            grads = (torch.empty_like(hidden), weight, bias)
+        """Sums of nothing; `wanted`: gradients of hidden, head, bias (a frozen head has none)."""
+        grads = (
+            torch.empty_like(hidden) if wanted[0] else None,
+            torch.zeros_like(head, dtype=torch.float32) if wanted[1] else None,
+            torch.zeros_like(bias_V, dtype=torch.float32)
+            if bias_V is not None and wanted[2]
+            else None,
+        )
         return cls(
             torch.zeros((), dtype=torch.float32, device=hidden.device),
             torch.zeros(len(hidden), dtype=torch.float32, device=hidden.device),
@@ -144,7 +151,7 @@ class _Sums:
         self.losses_N[chunk] = losses
         scales = scales * has_label
         self.total += (scales * (losses + z_loss * log_partition.square())).sum()
-        if self.grad_hidden_ND is None:
+        if all(grad is None for grad in self.grads):
             return
         # Gradient of a logit: scale * (softmax * (1 + 2 z log_partition) - [is the target]).
         grad = exponentials.mul_((scales * (1 + 2 * z_loss * log_partition) / sums)[:, None])
@@ -152,8 +159,9 @@ class _Sums:
         if self.grad_bias_V is not None:
             self.grad_bias_V += grad.sum(dim=0)
         grad = grad.to(head.dtype)
-        torch.mm(grad, head, out=self.grad_hidden_ND[chunk])
-        if head.dtype == torch.float32:
+        if self.grad_hidden_ND is not None:
+            torch.mm(grad, head, out=self.grad_hidden_ND[chunk])
+        if self.grad_weight_VD is not None and head.dtype == torch.float32:
             self.grad_weight_VD.addmm_(grad.T, states)
-        else:
+        elif self.grad_weight_VD is not None:
             self.grad_weight_VD += grad.T @ states

@@ -17,10 +17,11 @@ from launch.experiment.arms import Experiment
 from launch.experiment.data import heldout_texts
 from pipeline import storage
 from pipeline.config import StrictConfig
+from pipeline.kept import model_key
 from pipeline.run_folder import RunFolder
 from pipeline.stage import read_manifest
 from train.harness import Tasks
-from train.scores import KeptScores, Scores, model_key
+from train.scores import KeptScores, Scores
 
 _FILE = "heldout.json"
 _ALL_ROWS, _ROWS_AT_ONCE = 2**31, 8

@@ -5,26 +5,25 @@ r"""Makes the tuning data of the shipped synthesizers out of texts that may be s
                                └─ mined tasks, short ones  ─────────────┘   for each passage
     WordNet's glosses  ── a page of words ── questions about its words ──▶
 
-    python -m synth.synthesizers.tuning_data --chains runs/self-synthetic/filtered \
+    python -m synth.synthesizers.tuning_data --chains runs/self-synthetic/augmented \
         --python-docs DIR --wordnet DIR -o tuning_data.jsonl.zst
 
-`--chains` is the `filtered/` of a run on the speeches; the other folders are those of Debian's
-packages python3.11-doc and wordnet-base, unpacked. The result is JSONL in the form of the published
-collection (`context`, `QA_list`, `QA_type`, `rc_name`), the same for the same inputs.
+`--chains` is the `augmented/` or `filtered/` of a run on the speeches; the other folders are those
+of Debian's packages python3.11-doc and wordnet-base, unpacked. The result is JSONL in the form of
+the published collection (`context`, `QA_list`, `QA_type`, `rc_name`), the same for the same inputs.
 """
 
 import argparse
-import json
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from pipeline.compression import write_compressed
 from pipeline.contracts import Pair, decode_chain, document_id
 from pipeline.ingest.splitting import split_text
 from pipeline.pretrained import resolve_package_path
-from pipeline.shards import read_lines
+from pipeline.shards import read_lines, write_shard
 from synth.pairs import unstructure_pair
 from synth.rules.config import RulesConfig
 from synth.rules.mining import mine_tasks
@@ -62,23 +61,32 @@ class Passages:
         self._passages = [passage for passage in cut if len(passage) >= _MIN_PASSAGE_CHARS]
         self._random.shuffle(self._passages)
 
-    def examples(self, asked: dict[str, Sequence[Pair]]) -> Iterator[tuple[str, list[Pair]]]:
-        """Passages with pairs: those that a model was asked about first, then mined ones.
+    def asked(self, pairs_of: dict[str, Sequence[Pair]]) -> Iterator[tuple[str, list[Pair]]]:
+        """Passages that a model wrote pairs about, with these and some mined ones.
 
         Args:
-            asked: pairs of a model by passage.
+            pairs_of: the model's pairs by passage.
         """
-        for passage, pairs in sorted(asked.items()):
+        for passage, pairs in sorted(pairs_of.items()):
             chosen = [*pairs[:3], *self._mined(passage)[:2]]
             self._random.shuffle(chosen)
             yield passage, chosen
+
+    def mined(self, asked: Container[str]) -> Iterator[tuple[str, list[Pair]]]:
+        """Other passages, with mined pairs alone.
+
+        Args:
+            asked: passages to leave out.
+        """
         for passage in self._passages[: _NUM_PASSAGES[self.name]]:
             if passage not in asked and len(chosen := self._mined(passage)[:5]) >= 2:
                 yield passage, chosen
 
     def _mined(self, passage: str) -> list[Pair]:
         found = mine_tasks(passage, document_id(self.name, passage), _MINED, "en")
-        return [pair for _, pair in found if sum(map(len, unstructure_pair(pair))) <= _MAX_PAIR_CHARS]
+        return [
+            pair for _, pair in found if sum(map(len, unstructure_pair(pair))) <= _MAX_PAIR_CHARS
+        ]
 
 
 def read_asked(folder: Path) -> dict[str, Sequence[Pair]]:
@@ -143,17 +151,16 @@ def glossary_pages(glosses: Sequence[tuple[str, str]]) -> Iterator[tuple[str, li
         yield text.strip(), pairs
 
 
-def as_record(name: str, text: str, pairs: Sequence[Pair]) -> bytes:
+def as_record(name: str, text: str, pairs: Sequence[Pair]) -> dict[str, Any]:
     """One line in the form of the published collection."""
     asked = [dict(zip("QA", unstructure_pair(pair), strict=True)) for pair in pairs]
-    record = {"context": text, "QA_list": asked, "QA_type": "mixed", "rc_name": name}
-    return json.dumps(record, ensure_ascii=False).encode() + b"\n"
+    return {"context": text, "QA_list": asked, "QA_type": "mixed", "rc_name": name}
 
 
 def main() -> None:
     """Write the data."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--chains", type=Path, required=True, help="filtered/ of a run")
+    parser.add_argument("--chains", type=Path, required=True, help="augmented/ or filtered/")
     parser.add_argument("--python-docs", type=Path, required=True, help="python3.11-doc, unpacked")
     parser.add_argument("--wordnet", type=Path, required=True, help="wordnet-base, unpacked")
     parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
@@ -161,12 +168,15 @@ def main() -> None:
     asked = read_asked(options.chains)
     speeches = Passages("speeches", read_speeches(), 0)
     manual = Passages("manual", read_manual(options.python_docs), 0)
-    lines = [as_record("speeches", *example) for example in speeches.examples(asked)]
-    lines += [as_record("manual", *example) for example in manual.examples({})]
+    records = [as_record("questions", *example) for example in speeches.asked(asked)]
+    records += [as_record("speeches", *example) for example in speeches.mined(asked)]
+    records += [as_record("manual", *example) for example in manual.mined(())]
     pages = glossary_pages(list(read_glosses(options.wordnet)))
-    lines += [as_record("glossary", *page) for page in pages]
-    write_compressed(options.output, lines)
-    print(f"{options.output}: {len(lines):,} examples, {len(asked):,} with pairs of a model")
+    records += [as_record("glossary", *page) for page in pages]
+    with write_shard(str(options.output.parent), options.output.name) as shard:
+        for record in records:
+            shard.write(record)
+    print(f"{options.output}: {len(records):,} examples, {len(asked):,} with pairs of a model")
 
 
 if __name__ == "__main__":

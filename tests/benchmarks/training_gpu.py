@@ -205,7 +205,8 @@ def bars_of(
         bars["checkpoint_stall_in_steps"] = figure(stall) if is_smoke else at_most(stall, 1.0)
     if not is_smoke:
         bars["mfu_500m"] = at_least(results.get("500M", {}).get("MFU", 0.0), 0.45)
-        bars["mfu_1_3b"] = at_least(results.get(LARGE, {}).get("MFU", 0.0), 0.52)
+        large = results.get(LARGE) or results.get(SAVING) or {}
+        bars["mfu_1_3b"] = at_least(large.get("MFU", 0.0), 0.52)
         bars["waiting_for_data"] = at_most(results.get("500M", {}).get("waiting", 1.0), 0.005)
     return bars
 

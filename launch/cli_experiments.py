@@ -1,4 +1,4 @@
-"""Commands about synthesizers: `ipt tune` makes one, `ipt tune-eval` measures it."""
+"""Commands beside a run: `ipt tune` and `ipt tune-eval` of a synthesizer, `ipt compare`."""
 
 from typing import Annotated
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command(epilog="Example: ipt tune smollm2-135m run.dir=runs/my-synthesizer")(tune)
     app.command(name="tune-eval", epilog="Example: ipt tune-eval smollm2-135m")(tune_eval)
+    app.command(epilog="Example: ipt compare cpu")(compare)
 
 
 @reports_errors
@@ -57,3 +58,17 @@ def tune_eval(
     from launch.tuning import evaluate_synthesizers
 
     evaluate_synthesizers(tuning_of(config, overrides), models or [], dry_run=dry_run)
+
+
+@reports_errors
+def compare(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="TOML of the comparison, or cpu, or gpu.")
+    ],
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Pre-train with and without pairs at equal budgets, over several seeds: does it help?"""
+    from launch.experiment import run_compare
+
+    print("\n".join(run_compare(config, overrides, dry_run=dry_run)), flush=True)
