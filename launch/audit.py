@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from launch.stages import outdated_inputs
+from launch.stages import outdated_inputs, stages_in
 from pipeline import storage
 from pipeline.contracts import decode_chain, decode_document
 from pipeline.ingest.seen import SeenKeys
@@ -43,25 +43,20 @@ class AuditResult:
 def audit_run(folder: RunFolder) -> AuditResult:
     """Check every complete stage of a run; a stage that is missing or unfinished is a problem."""
     result = AuditResult()
-    stages = {
-        "ingest": folder.documents,
-        "synth": folder.augmented,
-        "filter": folder.filtered,
-        "pack": folder.rows,
-        "train": folder.train,
-        "export": folder.hf,
-        "eval": folder.eval,
-    }
+    stages = stages_in(folder)
     manifests: dict[str, Manifest] = {}
-    for stage, path in stages.items():
+    for stage in stages:
+        path = stage.folder_of(folder)
         manifest = find_manifest(path)
         if manifest is None:
-            result.problems.append(f"{stage}: not complete ({path} has no manifest)")
+            result.problems.append(f"{stage.name}: not complete ({path} has no manifest)")
             continue
-        manifests[stage] = manifest
-        _check_balance(stage, path, manifest, result)
+        manifests[stage.name] = manifest
+        _check_balance(stage.name, path, manifest, result)
         result.problems += outdated_inputs(manifest, manifests)
-    if "ingest" in manifests:
+    if "tasks" in manifests:
+        _follow_tasks(folder, manifests, result)
+    elif "ingest" in manifests:
         _check_unique(folder.documents, result)
         _check_ingest(folder.documents, manifests["ingest"], result)
         for part in read_commits(folder.documents):
@@ -150,6 +145,23 @@ def _follow_part(
         _compare(f"pack {source}-raw/{basename}", raw, packed_raw, result)
         packed = Counter(_packed_ids(folder, f"{source}-augmented", basename))
         _compare(f"pack {source}-augmented/{basename}", converted, packed, result)
+
+
+def _follow_tasks(folder: RunFolder, manifests: dict[str, Manifest], result: AuditResult) -> None:
+    """Compare task data with their rows; an example longer than a row was dropped and counted."""
+    seen = SeenKeys()
+    for part in read_commits(folder.tasks):
+        ids = Counter(_shot_ids(folder.tasks, part))
+        result.documents += ids.total()
+        for key in map(bytes.fromhex, ids):
+            result.duplicated += key in seen
+            seen.add(key)
+        if "pack" in manifests:
+            dataset, _, basename = part.partition("/")
+            commit = read_commit(folder.rows, f"{dataset}-tasks/{basename}")
+            packed = Counter(_packed_ids(folder, f"{dataset}-tasks", basename))
+            result.lost += (ids - packed).total() - sum(commit.dropped.values())
+            result.duplicated += (packed - ids).total()
 
 
 def _shot_ids(folder: str, part: str) -> Iterator[str]:

@@ -46,12 +46,12 @@ def _run_stage(
     dry_run: bool,
     allow_append: bool = False,
 ) -> None:
-    from launch.references import invocation_of
-    from launch.stages import run_stage, stage_named
+    from launch.references import any_run_of
+    from launch.stages import run_stage, stage_named, stages_of
     from pipeline.storage import exclusive
 
-    invocation = invocation_of(config, _settings(overrides, allow_append))
-    stage = stage_named(name)
+    invocation = any_run_of(config, _settings(overrides, allow_append))
+    stage = stage_named(name, stages_of(invocation.config))
     if dry_run:
         show_config(invocation)
         print(f"would write {stage.folder_of(invocation.config.folder)}")
@@ -121,9 +121,9 @@ def mixture(
 ) -> None:
     """Show what training will see: tokens, share and epochs per source and phase."""
     from launch.mixture import MixtureView
-    from launch.references import invocation_of
+    from launch.references import any_run_of
 
-    invocation = invocation_of(config, overrides)
+    invocation = any_run_of(config, overrides)
     if dry_run:
         print(f"would read {invocation.config.folder.rows}")
         return
@@ -163,10 +163,10 @@ def export(
     if step is None and output is None:
         _run_stage("export", config, overrides, dry_run=dry_run)
         return
-    from launch.references import invocation_of
+    from launch.references import any_run_of
     from launch.stages import export_checkpoint
 
-    export_checkpoint(invocation_of(config, overrides), step, output, dry_run=dry_run)
+    export_checkpoint(any_run_of(config, overrides), step, output, dry_run=dry_run)
 
 
 @app.command(name="eval", epilog="Example: ipt eval my.toml --model runs/a/hf --model runs/b/hf")
@@ -286,12 +286,12 @@ def inspect(
 ) -> None:
     """Print records of any shard readably; of a TOML, the resolved config."""
     from launch.inspection import inspect_lines
-    from launch.references import invocation_of
+    from launch.references import any_run_of
 
     if dry_run:
         print(f"would read {path}")
     elif path.endswith(".toml"):
-        show_config(invocation_of(path, overrides))
+        show_config(any_run_of(path, overrides))
     else:
         for line in inspect_lines(path, records):
             print(line)

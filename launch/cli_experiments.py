@@ -23,14 +23,14 @@ def register(app: typer.Typer) -> None:
 def tune(config: TuneRun, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Tune an instruction synthesizer on context-based task data, and export it."""
     from launch.references import tuning_of
-    from launch.stages import run_tuning, tuning_stages
+    from launch.stages import run_tuning, stages_of
     from pipeline.storage import exclusive
 
     invocation = tuning_of(config, overrides)
     folder = invocation.config.folder
     if dry_run:
         show_config(invocation)
-        for stage in tuning_stages(invocation.config):
+        for stage in stages_of(invocation.config):
             print(f"would write {stage.folder_of(folder)}")
         return
     with exclusive(folder.root):

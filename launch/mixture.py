@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from launch.config import PipelineConfig
+from launch.config import TrainingRunConfig
 from pipeline import storage
 from pipeline.loader.packed import open_rows
 from pipeline.mixture.planning import MixturePlan, PackedSources, plan_run
@@ -22,7 +22,7 @@ _SHOWN_SOURCES = 30
 class MixtureView:
     """The mixture of a config over the rows it was packed into."""
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: TrainingRunConfig) -> None:
         """Plan the run.
 
         Raises:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from launch.config import PipelineConfig, TuneConfig
 from launch.stages import Invocation
-from pipeline.config import load_config
+from pipeline.config import load_config, read_toml
 from pipeline.errors import InputError
 from pipeline.run_folder import RunFolder
 
@@ -36,6 +36,11 @@ def invocation_of(reference: str, overrides: list[str] | None) -> Invocation[Pip
     Raises:
         InputError: no such config, or a setting that is not usable.
     """
+    if _tunes(reference):
+        raise InputError(
+            f"config {reference} is that of a synthesizer's tuning, not of a pre-training run; use "
+            f"ipt tune and ipt tune-eval, or ipt pack, train, export and mixture"
+        )
     path = find_config(reference)
     config = load_config(PipelineConfig, path, overrides or [])
     return Invocation(config, path, overrides or [])
@@ -48,8 +53,30 @@ def tuning_of(reference: str, overrides: list[str] | None) -> Invocation[TuneCon
         InputError: no such config, or a setting that is not usable.
     """
     path = find_config(reference, _PRESETS / "tune")
+    if not _tunes(path):
+        raise InputError(f"config {reference} has no [tasks], so it tunes no synthesizer; add it")
     config = load_config(TuneConfig, path, overrides or [])
     return Invocation(config, path, overrides or [])
+
+
+def any_run_of(
+    reference: str, overrides: list[str] | None
+) -> Invocation[PipelineConfig] | Invocation[TuneConfig]:
+    """A run of either kind, whichever the config's sections are of.
+
+    Raises:
+        InputError: no such config, or a setting that is not usable.
+    """
+    if _tunes(reference):
+        return tuning_of(reference, overrides)
+    return invocation_of(reference, overrides)
+
+
+def _tunes(reference: str) -> bool:
+    """Whether a config is that of a synthesizer's tuning."""
+    if Path(reference).is_file():
+        return "tasks" in read_toml(reference)
+    return (_PRESETS / "tune" / f"{reference}.toml").is_file()
 
 
 def run_folder_of(reference: str, overrides: list[str] | None) -> RunFolder:
@@ -60,6 +87,7 @@ def run_folder_of(reference: str, overrides: list[str] | None) -> RunFolder:
     """
     if Path(reference).is_dir() or "://" in reference:
         return RunFolder(reference.rstrip("/"))
-    if reference.endswith(".toml") or (_PRESETS / f"{reference}.toml").is_file():
-        return invocation_of(reference, overrides).config.folder
+    presets = (_PRESETS / f"{reference}.toml", _PRESETS / "tune" / f"{reference}.toml")
+    if reference.endswith(".toml") or any(preset.is_file() for preset in presets):
+        return any_run_of(reference, overrides).config.folder
     raise InputError(f"run {reference!r}: no such folder; give a run's folder or its TOML")

@@ -75,19 +75,21 @@ def render_run(folder: RunFolder, target: str, template_seed: int | None, *, wit
 
 def rendered_folder(folder: RunFolder) -> str:
     """The folder whose chains are rendered: what the packing stage reads."""
-    return folder.filtered
+    return folder.filtered if find_identity(folder.tasks) is None else folder.tasks
 
 
 def _records(folder: RunFolder, layouts: Layouts, *, with_raw: bool) -> Iterator[dict[str, Any]]:
     chains, render = rendered_folder(folder), ChainRenderer(layouts.template_folder)
-    read_manifest(chains).require_input("documents", read_manifest(folder.documents))
+    manifest = read_manifest(chains)
+    if "documents" in manifest.inputs:
+        manifest.require_input("documents", read_manifest(folder.documents))
     for part in read_commits(chains):
         for line in read_lines(storage.join(chains, f"{part}.jsonl.zst")):
             chain = decode_chain(line)
             rendered = render(chain, layouts.template_seed)
             ids = [shot.doc_id for shot in chain.shots]
             yield _record(chain.id, chain.source, rendered, ids)
-        if not with_raw:
+        if not with_raw or "documents" not in manifest.inputs:
             continue
         for line in read_lines(storage.join(folder.documents, f"{part}.jsonl.zst")):
             document = decode_document(line)

@@ -9,7 +9,7 @@ from launch.config import PipelineConfig, TrainingRunConfig, TuneConfig
 from pipeline import storage
 from pipeline.errors import InputError, StaleStageError
 from pipeline.run_folder import RunFolder
-from pipeline.stage import Manifest, find_manifest, read_manifest
+from pipeline.stage import Manifest, find_identity, find_manifest, read_manifest
 
 ConfigT = TypeVar("ConfigT", bound=TrainingRunConfig, covariant=True)
 
@@ -193,15 +193,25 @@ STAGES = (
     Stage("eval", lambda run: run.eval, _eval),
 )
 _WRITING, _TRAINING = STAGES[:3], STAGES[4:6]
-_TASK_STAGES = (
+_TUNING = (
     Stage("tasks", lambda run: run.tasks, _tasks),
     Stage("pack", lambda run: run.rows, _pack_tasks),
+    *_TRAINING,
 )
 
 
-def tuning_stages(config: TuneConfig) -> tuple[Stage, ...]:
-    """The stages of a synthesizer's tuning, in order."""
-    return (*(_WRITING if config.synth is not None else ()), *_TASK_STAGES, *_TRAINING)
+def stages_of(config: TrainingRunConfig) -> tuple[Stage, ...]:
+    """The stages of a run, in order."""
+    if not isinstance(config, TuneConfig):
+        return STAGES
+    return _TUNING if config.synth is None else (*_WRITING, *_TUNING)
+
+
+def stages_in(folder: RunFolder) -> tuple[Stage, ...]:
+    """The stages of the run that a folder holds, in order."""
+    if find_identity(folder.tasks) is None:
+        return STAGES
+    return _TUNING if find_identity(folder.documents) is None else (*_WRITING, *_TUNING)
 
 
 _INPUTS = {
@@ -233,9 +243,17 @@ def outdated_inputs(manifest: Manifest, made: Mapping[str, Manifest]) -> list[st
     return problems
 
 
-def stage_named(name: str) -> Stage:
-    """The stage of that name."""
-    return next(stage for stage in STAGES if stage.name == name)
+def stage_named(name: str, stages: Sequence[Stage] = STAGES) -> Stage:
+    """The stage of that name.
+
+    Raises:
+        InputError: the run has no such stage.
+    """
+    found = [stage for stage in stages if stage.name == name]
+    if not found:
+        there = ", ".join(stage.name for stage in stages)
+        raise InputError(f"stage {name!r}: this run has {there}")
+    return found[0]
 
 
 def run_stage(stage: Stage, invocation: Invocation[TrainingRunConfig]) -> Manifest:
@@ -279,7 +297,7 @@ def run_tuning(invocation: Invocation[TuneConfig]) -> None:
     """
     _require_local(invocation, "train")
     is_trained = find_manifest(invocation.config.folder.train) is not None
-    _run_in_order(tuning_stages(invocation.config), invocation, is_trained=is_trained)
+    _run_in_order(stages_of(invocation.config), invocation, is_trained=is_trained)
 
 
 def _run_in_order(

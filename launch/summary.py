@@ -2,11 +2,12 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 
-from launch.stages import STAGES, describe, outdated_inputs
+from launch.stages import Stage, describe, outdated_inputs, stages_in
 from pipeline import storage
 from pipeline.progress import duration
 from pipeline.run_folder import RunFolder
@@ -27,11 +28,16 @@ _RECENT_STEPS = 50
 _QUIET_S, _QUIET_STEPS = 120.0, 10
 
 
-def status_lines(folder: RunFolder) -> list[str]:
-    """One line a stage: complete, in progress with its parts or steps, or not begun."""
+def status_lines(folder: RunFolder, stages: Sequence[Stage] = ()) -> list[str]:
+    """One line a stage: complete, in progress with its parts or steps, or not begun.
+
+    Args:
+        folder: of the run.
+        stages: which; none: those of the run that is there.
+    """
     lines = []
     made: dict[str, Manifest] = {}
-    for stage in STAGES:
+    for stage in stages or stages_in(folder):
         path = stage.folder_of(folder)
         manifest = find_manifest(path)
         if manifest is not None:

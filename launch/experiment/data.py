@@ -70,7 +70,7 @@ def find_owners(arms: Sequence[Arm]) -> dict[str, dict[str, str]]:
     return owners
 
 
-def invocation_in(folder: RunFolder, values: Values, seed: int = 0) -> Invocation:
+def invocation_in(folder: RunFolder, values: Values, seed: int = 0) -> Invocation[PipelineConfig]:
     """An ordinary run in a folder, with its TOML beside its stages.
 
     Args:

@@ -74,7 +74,7 @@ def gather_stages(folder: RunFolder) -> dict[str, StageFigures]:
     Raises:
         InputError: a stage was written under another contract version.
     """
-    said = dict(line.split(maxsplit=1) for line in status_lines(folder))
+    said = dict(line.split(maxsplit=1) for line in status_lines(folder, STAGES))
     stages = {}
     for stage in STAGES:
         path = stage.folder_of(folder)
