@@ -59,14 +59,14 @@ def test_a_run_is_of_the_kind_that_its_sections_are() -> None:
 
 @pytest.mark.parametrize("reference", ["smollm2-135m", TUNING])
 def test_a_tuning_is_no_pre_training(reference: str) -> None:
-    with pytest.raises(InputError, match="is that of a synthesizer's tuning.*use ipt tune and"):
+    with pytest.raises(InputError, match=r"is that of a synthesizer's tuning.*use ipt tune and"):
         invocation_of(reference, None)
 
 
 def test_a_pre_training_is_no_tuning() -> None:
     with pytest.raises(InputError, match=r"quickstart\.toml has no \[tasks\].*; add it"):
         tuning_of(PRE_TRAINING, None)
-    with pytest.raises(InputError, match="presets: instruction-synthesizer, smollm2-135m$"):
+    with pytest.raises(InputError, match=r"presets: instruction-synthesizer, smollm2-135m$"):
         tuning_of("quickstart", None)
 
 
@@ -74,7 +74,7 @@ def test_what_is_nowhere_is_refused(tmp_path: Path) -> None:
     for find in (any_run_of, invocation_of):
         with pytest.raises(InputError, match="no such preset; presets: continual-8b, quickstart"):
             find("nowhere", None)
-    with pytest.raises(InputError, match="no such file and no such preset; presets: $"):
+    with pytest.raises(InputError, match=r"no such file and no such preset; presets: $"):
         find_config("quickstart", tmp_path)
     with pytest.raises(InputError, match="run 'nowhere': no such folder"):
         run_folder_of("nowhere", None)
