@@ -29,6 +29,9 @@ COMMANDS = [
     "report",
     "audit",
     "mixture",
+    "tune",
+    "tune-eval",
+    "compare",
 ]
 PRESETS = sorted((ROOT / "launch" / "configs").glob("*.toml"))
 runner = CliRunner()

@@ -10,13 +10,14 @@ import datasets
 import pytest
 
 from launch.rendering import render_run, rendered_folder
-from pipeline.contracts import Chain, Document, Pair, Shot
+from pipeline.contracts import Chain, Document, Pair, Shot, document_id
 from pipeline.errors import InputError, StaleStageError
 from pipeline.opening import open_stage
 from pipeline.run_folder import RunFolder
 from pipeline.shards import write_shard
 from pipeline.stage import PartCommit, read_manifest
 from synth.templates import ChainRenderer, render_chain, render_document
+from tests.tuning_run import write_task_data, write_tasks
 
 # `datasets` infers the types of JSON Lines from the first 10 MiB.
 FIRST_BYTES = 10 << 20
@@ -189,3 +190,32 @@ def test_bad_input_is_refused(folder: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         render_run(RunFolder(str(tmp_path)), str(tmp_path / "t.jsonl"), 0, with_raw=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_of_a_tuning_run_its_task_data_are_written(tmp_path: Path) -> None:
+    run = RunFolder(str(tmp_path / "run"))
+    contexts = {"race": ["Tides follow the moon.", "Iron rusts."], "squad": ["Owls hunt."]}
+    write_tasks(run, write_task_data(tmp_path / "ft.jsonl", contexts))
+    assert rendered_folder(run) == run.tasks
+    targets = [tmp_path / "texts.jsonl", tmp_path / "all.jsonl"]
+    for target, with_raw in zip(targets, (False, True), strict=True):
+        assert render_run(run, str(target), None, with_raw=with_raw) == 3
+    assert targets[0].read_bytes() == targets[1].read_bytes()
+    records = [json.loads(line) for line in targets[0].read_bytes().splitlines()]
+    found = {(record["source"], *record["document_ids"]) for record in records}
+    assert found == {
+        (name, document_id(name, text)) for name, texts in contexts.items() for text in texts
+    }
+    texts = {record["document_ids"][0]: record["text"] for record in records}
+    owls = texts[document_id("squad", "Owls hunt.")]
+    assert "Owls hunt." in owls
+    assert "Who?" in owls
+    for record in records:
+        said = [
+            record["text"][span["start"] : span["end"]]
+            for span in record["spans"]
+            if span["role"] == "response"
+        ]
+        assert "They" in "".join(said)
+        assert record["spans"][0]["start"] == 0
+        assert record["spans"][-1]["end"] == len(record["text"])

@@ -1,11 +1,17 @@
 """Prompts as token ids, within budget."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
-from pipeline.contracts import Pair
+from pipeline.contracts import Chain, Pair, Shot
 from pipeline.errors import InputError
+from pipeline.packing.tokens import Tokeniser
+from pipeline.pretrained import load_tokenizer
+from synth import wire
 from synth.config import SynthConfig
 from synth.protocols import TunedProtocol, fit_prompt, make_protocol
 from synth.tasks import Task, Turn
@@ -22,6 +28,46 @@ def test_tuned_prompt_never_doubles_bos(tokenizer) -> None:
     bos = tokenizer.bos_token_id
     assert ids.count(bos) == 2
     assert (bos, bos) not in pairwise(ids)
+
+
+@pytest.fixture(scope="module")
+def joining(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer with one token for an empty line, but for one that something follows: GPT-2's."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(["the law\n\n"] * 50, trainer)
+    folder = tmp_path_factory.mktemp("joining")
+    marks = {"bos_token": "<s>", "eos_token": "</s>"}
+    PreTrainedTokenizerFast(tokenizer_object=core, **marks).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("text", ["The law.", "The law.\n\n", "", "\u5899\u9ad8", "a </s> b"])
+def test_a_prompt_has_the_tokens_that_tuning_examples_begin_with(joining: Path, text: str) -> None:
+    tokenizer = load_tokenizer(str(joining))
+    alone = tokenizer(wire.format_context(text), add_special_tokens=False)["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(alone[-1]) == "\u010a\u010a", "this shows nothing"
+    shots = [Shot(f"doc{n}", turn.text, turn.pairs) for n, turn in enumerate(TURNS)]
+    shots.append(Shot("now", text, (Pair("q", "a"),)))
+    rendered = [wire.WireRenderer()(Chain("id", "s", (shot,), {}), seed=0) for shot in shots]
+    examples = [
+        example.ids.tolist()
+        for example in Tokeniser(str(joining), always_bos=True).encode(rendered, "pairs")
+    ]
+    protocol = TunedProtocol(tokenizer)
+    for turns in ([], TURNS):
+        prompt = protocol.encode_prompt(turns, text, TASK).token_ids
+        tuned = [token for example in examples[3 - len(turns) :] for token in example]
+        assert prompt == tuned[: len(prompt)]
+        assert tokenizer.decode(prompt).endswith(f" <CON> {text} </CON>\n\n")
+        assert tokenizer.decode(tuned[len(prompt) :]) == "<QUE> q <ANS> a </END></s>"
 
 
 def test_marks_inside_a_text_stay_text(tokenizer) -> None:

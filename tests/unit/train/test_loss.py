@@ -77,6 +77,59 @@ def test_without_gradients_only_losses_are_computed() -> None:
     assert not total.requires_grad
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    num_tokens=st.integers(1, 50),
+    chunk=st.integers(1, 60),
+    trained=st.sets(st.sampled_from(["hidden", "weight", "bias"]), min_size=1, max_size=2),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+)
+def test_what_is_frozen_has_no_gradient_and_the_rest_its_own(
+    num_tokens: int, chunk: int, trained: set[str], dtype: torch.dtype
+) -> None:
+    """A frozen head under an adapter, a bias trained alone: all that may be frozen."""
+    *parts, labels, scales = inputs(num_tokens, True, torch.float32)
+    values = [part.detach().to(dtype) for part in parts]
+    mine, plain = ([value.float().clone() for value in values] for _ in range(2))
+    mine = [each.to(dtype) for each in mine]
+    for name, own, right in zip(("hidden", "weight", "bias"), mine, plain, strict=True):
+        own.requires_grad_(name in trained)
+        right.requires_grad_(name in trained)
+    hidden, weight, bias = mine
+    found, losses = linear_cross_entropy(
+        hidden, weight, labels, scales, bias_V=bias, z_loss=0.01, chunk_tokens=chunk
+    )
+    expected, expected_losses = whole(*plain, labels, scales, 0.01)
+    (found * 3).backward()
+    (expected * 3).backward()
+    near = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.1, "atol": 0.1}
+    torch.testing.assert_close(losses, expected_losses.detach(), **near)
+    for name, own, right in zip(("hidden", "weight", "bias"), mine, plain, strict=True):
+        if name in trained:
+            assert own.grad.dtype == dtype
+            torch.testing.assert_close(own.grad.float(), right.grad, **near)
+        else:
+            assert own.grad is None
+
+
+def test_a_frozen_head_costs_no_gradient_of_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, weight, bias, labels, scales = inputs(20, True, torch.float32)
+    shapes: list[torch.Size] = []
+    zeros_like = torch.zeros_like
+
+    def noted(like, **settings):
+        shapes.append(like.shape)
+        return zeros_like(like, **settings)
+
+    monkeypatch.setattr(torch, "zeros_like", noted)
+    linear_cross_entropy(hidden, weight, labels, scales, bias_V=bias)
+    assert weight.shape in shapes
+    shapes.clear()
+    linear_cross_entropy(hidden, weight.detach(), labels, scales, bias_V=bias)
+    assert bias.shape in shapes
+    assert weight.shape not in shapes
+
+
 def test_under_autocast_the_head_computes_in_bf16() -> None:
     hidden, weight, _, labels, scales = inputs(20, False, torch.float32, ignored=0.0)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -69,6 +69,15 @@ def test_the_first_pattern_says_what_a_source_is_trained_on() -> None:
     assert found == ["pairs", "responses", None]
 
 
+def test_task_data_are_trained_on_their_pairs_if_nothing_else_is_said() -> None:
+    plain = PackConfig(tokenizer="none")
+    names = ["squad-tasks", "tasks-raw", "tasks", "my-tasks-augmented"]
+    assert [loss_on_of(plain, name) for name in names] == ["pairs", None, None, None]
+    config = PackConfig(tokenizer="none", loss_on={"squad-*": "responses"})
+    found = [loss_on_of(config, name) for name in ("squad-tasks", "race-tasks")]
+    assert found == ["responses", "pairs"]
+
+
 def test_a_source_of_which_nothing_would_be_trained_on_is_refused(tmp_path: Path) -> None:
     stage = open_stage(str(tmp_path), "pack", {}, {})
     for source, trained in (("a-raw", 0), ("b-augmented", 3)):

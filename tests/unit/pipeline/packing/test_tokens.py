@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import processors
 from transformers import AutoTokenizer
 
 from pipeline.contracts import RenderedText, Span
+from pipeline.errors import InputError
 from pipeline.packing.tokens import Tokeniser
 
 TEXT = "Who was first? George Washington. And who next? John Adams"
@@ -90,3 +92,36 @@ def test_a_special_token_in_a_text_is_text(tokeniser: Tokeniser, tokenizer_folde
     eos = AutoTokenizer.from_pretrained(tokenizer_folder)
     [text] = tokeniser.encode([RenderedText(f"a {eos.eos_token} b")], None)
     assert (text.ids == eos.eos_token_id).sum() == 1
+
+
+def test_bos_begins_a_text_once_where_it_is_always_wanted(
+    tokeniser: Tokeniser, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    bos = tokenizer.bos_token_id
+    assert bos not in tokenizer("a")["input_ids"], "with a BOS of its own this shows nothing"
+    [plain] = tokeniser.encode([exchanges()], "responses")
+    [marked] = Tokeniser(str(tokenizer_folder), always_bos=True).encode([exchanges()], "responses")
+    assert marked.ids.tolist() == [bos, *plain.ids.tolist()]
+    assert plain.spans is not None
+    assert marked.spans is not None
+    assert marked.spans.tolist() == (plain.spans + 1).tolist()
+
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", bos)]
+    )
+    tokenizer.save_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path)("a")["input_ids"][0] == bos
+    for always_bos in (False, True):
+        [own] = Tokeniser(str(tmp_path), always_bos=always_bos).encode([exchanges()], None)
+        assert own.ids.tolist() == marked.ids.tolist()
+
+
+def test_without_a_bos_none_can_always_begin_a_text(tokenizer_folder: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    tokenizer.bos_token = None
+    tokenizer.save_pretrained(tmp_path)
+    [text] = Tokeniser(str(tmp_path)).encode([exchanges()], None)
+    assert text.ids[-1] == tokenizer.eos_token_id
+    with pytest.raises(InputError, match="has no BOS, which a synthesizer's examples begin with"):
+        Tokeniser(str(tmp_path), always_bos=True)
