@@ -6,11 +6,12 @@ r"""Makes the tuning data of the shipped synthesizers out of texts that may be s
     WordNet's glosses  ── a page of words ── questions about its words ──▶
 
     python -m synth.synthesizers.tuning_data --chains runs/self-synthetic/augmented \
-        --python-docs DIR --wordnet DIR -o tuning_data.jsonl.zst
+        --python-docs DIR --wordnet DIR -o synth/synthesizers/smollm2-135m
 
 `--chains` is the `augmented/` or `filtered/` of a run on the speeches; the other folders are those
-of Debian's packages python3.11-doc and wordnet-base, unpacked. The result is JSONL in the form of
-the published collection (`context`, `QA_list`, `QA_type`, `rc_name`), the same for the same inputs.
+of Debian's packages python3.11-doc and wordnet-base, unpacked. The same
+inputs give the same `tuning_data.jsonl.zst`, in the form of the published collection (`context`,
+`QA_list`, `QA_type`, `rc_name`), and `tuning_texts.jsonl.zst`, as text to pre-train on.
 """
 
 import argparse
@@ -20,13 +21,14 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts import Pair, decode_chain, document_id
+from pipeline.contracts import Chain, Pair, Shot, chain_id, decode_chain, document_id
 from pipeline.ingest.splitting import split_text
 from pipeline.pretrained import resolve_package_path
 from pipeline.shards import read_lines, write_shard
 from synth.pairs import unstructure_pair
 from synth.rules.config import RulesConfig
 from synth.rules.mining import mine_tasks
+from synth.templates import render_chain
 
 _PASSAGE_CHARS, _MIN_PASSAGE_CHARS, _MAX_PAIR_CHARS = 700, 250, 320
 _NUM_PASSAGES = {"speeches": 5000, "manual": 2500}
@@ -151,6 +153,13 @@ def glossary_pages(glosses: Sequence[tuple[str, str]]) -> Iterator[tuple[str, li
         yield text.strip(), pairs
 
 
+def as_text(name: str, text: str, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """One line of text as a model is pre-trained on it, for runs that mix tuning data in."""
+    identity = document_id(name, text)
+    chain = Chain(chain_id([identity]), name, (Shot(identity, text, tuple(pairs)),), {})
+    return {"text": render_chain(chain, 0).text}
+
+
 def as_record(name: str, text: str, pairs: Sequence[Pair]) -> dict[str, Any]:
     """One line in the form of the published collection."""
     asked = [dict(zip("QA", unstructure_pair(pair), strict=True)) for pair in pairs]
@@ -163,20 +172,21 @@ def main() -> None:
     parser.add_argument("--chains", type=Path, required=True, help="augmented/ or filtered/")
     parser.add_argument("--python-docs", type=Path, required=True, help="python3.11-doc, unpacked")
     parser.add_argument("--wordnet", type=Path, required=True, help="wordnet-base, unpacked")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="file to write")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder to write to")
     options = parser.parse_args()
     asked = read_asked(options.chains)
     speeches = Passages("speeches", read_speeches(), 0)
     manual = Passages("manual", read_manual(options.python_docs), 0)
-    records = [as_record("questions", *example) for example in speeches.asked(asked)]
-    records += [as_record("speeches", *example) for example in speeches.mined(asked)]
-    records += [as_record("manual", *example) for example in manual.mined(())]
+    examples = [("questions", *example) for example in speeches.asked(asked)]
+    examples += [("speeches", *example) for example in speeches.mined(asked)]
+    examples += [("manual", *example) for example in manual.mined(())]
     pages = glossary_pages(list(read_glosses(options.wordnet)))
-    records += [as_record("glossary", *page) for page in pages]
-    with write_shard(str(options.output.parent), options.output.name) as shard:
-        for record in records:
-            shard.write(record)
-    print(f"{options.output}: {len(records):,} examples, {len(asked):,} with pairs of a model")
+    examples += [("glossary", *page) for page in pages]
+    for file, write in (("tuning_data", as_record), ("tuning_texts", as_text)):
+        with write_shard(str(options.output), f"{file}.jsonl.zst") as shard:
+            for example in examples:
+                shard.write(write(*example))
+    print(f"{options.output}: {len(examples):,} examples, {len(asked):,} with pairs of a model")
 
 
 if __name__ == "__main__":
