@@ -1,27 +1,19 @@
 """`ipt compare` on real Ray and DeepSpeed: two arms, two seeds, once and then again."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import read_toml
 from pipeline.stage import read_manifest
-from tests.integration.conftest import NOISE, ROOT
+from tests.integration.conftest import NOISE, run_ipt
 from tests.tokenizers import WORDS
 
 pytestmark = [pytest.mark.ray, pytest.mark.deepspeed, pytest.mark.slow]
 
 NUM_TOKENS = 4 * 4 * 64
-_COMPARE = """
-import sys
-from launch.experiment import run_compare
-print("\\n".join(run_compare(sys.argv[1], sys.argv[2:], dry_run=False)))
-"""
 _CONFIG = """
 [compare]
 dir = "{folder}/experiment"
@@ -82,12 +74,9 @@ def write_texts(path: Path, num_texts: int, seed: int) -> None:
 
 
 def compare(config: Path, *overrides: str) -> list[str]:
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    command = [sys.executable, "-c", _COMPARE, str(config), *overrides]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=540)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not [word for word in NOISE if word in done.stdout], done.stdout
-    return done.stdout.splitlines()
+    shown = run_ipt("compare", str(config), *overrides).stdout
+    assert not [word for word in NOISE if word in shown], shown
+    return shown.splitlines()
 
 
 def test_two_arms_are_compared_and_nothing_is_done_twice(
