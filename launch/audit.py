@@ -150,18 +150,29 @@ def _follow_part(
 def _follow_tasks(folder: RunFolder, manifests: dict[str, Manifest], result: AuditResult) -> None:
     """Compare task data with their rows; an example longer than a row was dropped and counted."""
     seen = SeenKeys()
+    packed_parts = read_commits(folder.rows) if "pack" in manifests else {}
+    known = set()
     for part in read_commits(folder.tasks):
-        ids = Counter(_shot_ids(folder.tasks, part))
-        result.documents += ids.total()
-        for key in map(bytes.fromhex, ids):
+        examples = Counter(_shot_ids(folder.tasks, part))
+        result.documents += examples.total()
+        for key in map(bytes.fromhex, examples.elements()):
             result.duplicated += key in seen
             seen.add(key)
-        if "pack" in manifests:
-            dataset, _, basename = part.partition("/")
-            commit = read_commit(folder.rows, f"{dataset}-tasks/{basename}")
-            packed = Counter(_packed_ids(folder, f"{dataset}-tasks", basename))
-            result.lost += (ids - packed).total() - sum(commit.dropped.values())
-            result.duplicated += (packed - ids).total()
+        if "pack" not in manifests:
+            continue
+        dataset, _, basename = part.partition("/")
+        name = f"{dataset}-tasks/{basename}"
+        known.add(name)
+        packed = Counter(_packed_ids(folder, f"{dataset}-tasks", basename))
+        num_dropped = sum(packed_parts[name].dropped.values()) if name in packed_parts else 0
+        missing = list((examples - packed).elements())
+        if num_dropped > len(missing):
+            result.problems.append(
+                f"pack {name}: {num_dropped} are counted as dropped, {len(missing)} are not there"
+            )
+        _compare(f"pack {name}", examples - Counter(missing[:num_dropped]), packed, result)
+    for name in sorted(packed_parts.keys() - known):
+        result.problems.append(f"pack {name}: tasks has no such part")
 
 
 def _shot_ids(folder: str, part: str) -> Iterator[str]:

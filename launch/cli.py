@@ -269,11 +269,11 @@ def submit(
 @reports_errors
 def status(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> None:
     """Show how far each stage of a run is."""
-    from launch.references import run_folder_of
+    from launch.references import run_named
     from launch.summary import status_lines
 
-    folder = run_folder_of(run, overrides)
-    print(f"would read {folder.root}" if dry_run else "\n".join(status_lines(folder)))
+    folder, stages = run_named(run, overrides)
+    print(f"would read {folder.root}" if dry_run else "\n".join(status_lines(folder, stages)))
 
 
 @app.command(epilog="Example: ipt inspect runs/quickstart/filtered/sotu/part-00000000.jsonl.zst")

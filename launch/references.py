@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from launch.config import PipelineConfig, TuneConfig
-from launch.stages import Invocation
+from launch.stages import Invocation, Stage, stages_in, stages_of
 from pipeline.config import load_config, read_toml
 from pipeline.errors import InputError
 from pipeline.run_folder import RunFolder
@@ -85,9 +85,20 @@ def run_folder_of(reference: str, overrides: list[str] | None) -> RunFolder:
     Raises:
         InputError: neither.
     """
+    return run_named(reference, overrides)[0]
+
+
+def run_named(reference: str, overrides: list[str] | None) -> tuple[RunFolder, tuple[Stage, ...]]:
+    """The folder of a run, given as such or by its config, and the stages that it has.
+
+    Raises:
+        InputError: neither.
+    """
     if Path(reference).is_dir() or "://" in reference:
-        return RunFolder(reference.rstrip("/"))
+        folder = RunFolder(reference.rstrip("/"))
+        return folder, stages_in(folder)
     presets = (_PRESETS / f"{reference}.toml", _PRESETS / "tune" / f"{reference}.toml")
     if reference.endswith(".toml") or any(preset.is_file() for preset in presets):
-        return any_run_of(reference, overrides).config.folder
+        config = any_run_of(reference, overrides).config
+        return config.folder, stages_of(config)
     raise InputError(f"run {reference!r}: no such folder; give a run's folder or its TOML")

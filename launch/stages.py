@@ -208,7 +208,7 @@ def stages_of(config: TrainingRunConfig) -> tuple[Stage, ...]:
 
 
 def stages_in(folder: RunFolder) -> tuple[Stage, ...]:
-    """The stages of the run that a folder holds, in order."""
+    """The stages of the run that a folder holds, in order; a tuning shows by its task data."""
     if find_identity(folder.tasks) is None:
         return STAGES
     return _TUNING if find_identity(folder.documents) is None else (*_WRITING, *_TUNING)

@@ -80,7 +80,7 @@ def test_a_synthesizer_is_tuned_measured_and_done_once(tmp_path: Path) -> None:
     assert again.count("complete already") == status.count(" complete: ")
 
     table = run_ipt("tune-eval", str(config)).stdout
-    assert "texts with a pair" in table
+    assert "categories" in table
     measured = json.loads((run / "eval" / "synthesizers.json").read_text())
     models = [(one["model"], one["shots"]) for one in measured["measurements"]]
     assert models == [(m, shots) for shots in (0, 1) for m in (str(base), str(run / "hf"))]

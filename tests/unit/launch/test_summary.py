@@ -100,18 +100,6 @@ def test_a_self_synthetic_tuning_shows_writing_too(tmp_path: Path) -> None:
     assert lines[1] == "synth   in progress: 0 of 0 parts committed; no figures yet"
 
 
-@pytest.mark.xfail(strict=True, reason="until task data are begun it is taken for pre-training")
-def test_a_self_synthetic_tuning_that_has_just_begun_shows_its_own_stages(tmp_path: Path) -> None:
-    run = RunFolder(str(tmp_path / "run"))
-    open_stage(run.documents, "ingest", {}, {}).close()
-    assert [line.split()[0] for line in status_lines(run)][-4:] == [
-        "tasks",
-        "pack",
-        "train",
-        "export",
-    ]
-
-
 def test_the_stages_of_a_config_may_be_asked_for(tmp_path: Path) -> None:
     config = tuning_of("smollm2-135m", [f"run.dir={tmp_path / 'run'}"]).config
     assert status_lines(config.folder, stages_of(config)) == [
