@@ -54,14 +54,18 @@ def audit_run(folder: RunFolder) -> AuditResult:
         manifests[stage.name] = manifest
         _check_balance(stage.name, path, manifest, result)
         result.problems += outdated_inputs(manifest, manifests)
-    if "tasks" in manifests:
-        _follow_tasks(folder, manifests, result)
-    elif "ingest" in manifests:
+    if "ingest" in manifests:
+        # A tuning packs its task data, not the documents that some of them were made of.
+        is_tuning = any(stage.name == "tasks" for stage in stages)
+        followed = {name: each for name, each in manifests.items() if name != "pack"}
+        followed = followed if is_tuning else manifests
         _check_unique(folder.documents, result)
         _check_ingest(folder.documents, manifests["ingest"], result)
         for part in read_commits(folder.documents):
-            _follow_part(folder, part, manifests, result)
-        _check_parts(folder, manifests, result)
+            _follow_part(folder, part, followed, result)
+        _check_parts(folder, followed, result)
+    if "tasks" in manifests:
+        _follow_tasks(folder, manifests, result)
     if "train" in manifests:
         _check_steps(folder, manifests["train"], result)
     return result
@@ -163,8 +167,10 @@ def _follow_tasks(folder: RunFolder, manifests: dict[str, Manifest], result: Aud
         dataset, _, basename = part.partition("/")
         name = f"{dataset}-tasks/{basename}"
         known.add(name)
-        packed = Counter(_packed_ids(folder, f"{dataset}-tasks", basename))
-        num_dropped = sum(packed_parts[name].dropped.values()) if name in packed_parts else 0
+        packed, num_dropped = Counter[str](), 0
+        if name in packed_parts:  # rows without a sidecar are none
+            packed = Counter(_packed_ids(folder, f"{dataset}-tasks", basename))
+            num_dropped = sum(packed_parts[name].dropped.values())
         missing = list((examples - packed).elements())
         if num_dropped > len(missing):
             result.problems.append(

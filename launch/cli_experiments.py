@@ -1,5 +1,6 @@
 """Commands beside a run: `ipt tune` and `ipt tune-eval` of a synthesizer, `ipt compare`."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -35,7 +36,8 @@ def tune(config: TuneRun, overrides: Overrides = None, dry_run: DryRun = False) 
         return
     with exclusive(folder.root):
         run_tuning(invocation)
-    print(f"synthesizer: {folder.hf}\nmeasure it: ipt tune-eval {config}", flush=True)
+    measure = shlex.join(["ipt", "tune-eval", config, *(overrides or [])])
+    print(f"synthesizer: {folder.hf}\nmeasure it: {measure}", flush=True)
 
 
 @reports_errors

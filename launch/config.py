@@ -120,12 +120,16 @@ class TuneConfig(TrainingRunConfig):
 
     @model_validator(mode="after")
     def _has_data(self) -> "TuneConfig":
+        if self.run.allow_append:
+            raise ValueError("run.allow_append: tuning data do not grow; tune in another run.dir")
+        if self.synth is not None and self.synth.protocol == "chat":
+            load_library(self.synth.style_folder, self.synth.styles)
         if (self.ingest is None) != (self.synth is None):
             raise ValueError("self-synthetic tuning needs both [ingest] and [synth]; add the other")
         if not self.tasks.sources and self.ingest is None:
             raise ValueError(
                 "there is no tuning data: name files in [tasks.sources.NAME], or give [ingest] and "
-                "[synth] to have a prompted model write it"
+                "[synth], beside an empty [tasks], to have a prompted model write it"
             )
         if SELF_SYNTHETIC in self.tasks.sources:
             raise ValueError(

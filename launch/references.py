@@ -54,7 +54,10 @@ def tuning_of(reference: str, overrides: list[str] | None) -> Invocation[TuneCon
     """
     path = find_config(reference, _PRESETS / "tune")
     if not _tunes(path):
-        raise InputError(f"config {reference} has no [tasks], so it tunes no synthesizer; add it")
+        raise InputError(
+            f"config {reference} tunes no synthesizer, as it has no [tasks]; add that section, "
+            f"be it empty"
+        )
     config = load_config(TuneConfig, path, overrides or [])
     return Invocation(config, path, overrides or [])
 
@@ -85,7 +88,9 @@ def run_folder_of(reference: str, overrides: list[str] | None) -> RunFolder:
     Raises:
         InputError: neither.
     """
-    return run_named(reference, overrides)[0]
+    if Path(reference).is_dir() or "://" in reference:
+        return RunFolder(reference.rstrip("/"))
+    return _config_of(reference, overrides).folder
 
 
 def run_named(reference: str, overrides: list[str] | None) -> tuple[RunFolder, tuple[Stage, ...]]:
@@ -94,11 +99,14 @@ def run_named(reference: str, overrides: list[str] | None) -> tuple[RunFolder, t
     Raises:
         InputError: neither.
     """
-    if Path(reference).is_dir() or "://" in reference:
-        folder = RunFolder(reference.rstrip("/"))
+    folder = run_folder_of(reference, overrides)
+    if folder.root == reference.rstrip("/"):
         return folder, stages_in(folder)
+    return folder, stages_of(_config_of(reference, overrides))
+
+
+def _config_of(reference: str, overrides: list[str] | None) -> PipelineConfig | TuneConfig:
     presets = (_PRESETS / f"{reference}.toml", _PRESETS / "tune" / f"{reference}.toml")
     if reference.endswith(".toml") or any(preset.is_file() for preset in presets):
-        config = any_run_of(reference, overrides).config
-        return config.folder, stages_of(config)
+        return any_run_of(reference, overrides).config
     raise InputError(f"run {reference!r}: no such folder; give a run's folder or its TOML")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from launch.config import PipelineConfig, TrainingRunConfig, TuneConfig
+from launch.config import SELF_SYNTHETIC, PipelineConfig, TrainingRunConfig, TuneConfig
 from pipeline import storage
 from pipeline.errors import InputError, StaleStageError
 from pipeline.run_folder import RunFolder
@@ -217,12 +217,15 @@ def stages_in(folder: RunFolder) -> tuple[Stage, ...]:
 _INPUTS = {
     "synth": {"documents": "ingest"},
     "filter": {"documents": "ingest", "augmented": "synth"},
+    "tasks": {f"{SELF_SYNTHETIC}/stage/0": "filter"},
     "pack": {"documents": "ingest", "augmented": "filter", "tasks": "tasks"},
     "train": {"rows": "pack"},
     "export": {"train": "train"},
     "eval": {"hf": "export"},
 }
 """Inputs of each stage by name, and the stage that makes each."""
+_READS_FILES = ("ingest", "tasks")
+"""Stages whose inputs are files of the user's."""
 
 
 def outdated_inputs(manifest: Manifest, made: Mapping[str, Manifest]) -> list[str]:
@@ -316,11 +319,16 @@ def _run_in_order(
                 ) from error
             if error.has_grown or not all(field.startswith("inputs.") for field in error.fields):
                 raise
-            if stage.name == "ingest":  # its inputs are the user's files, not a stage of ours
+            if stage.name in _READS_FILES and not _made_by_us(error):
                 raise
             print(f"{stage.name:<7} its input was made anew: doing it again", flush=True)
             storage.remove_tree(stage.folder_of(invocation.config.folder))
             run_stage(stage, invocation)
+
+
+def _made_by_us(error: StaleStageError) -> bool:
+    """Whether all that differs was made by this run's own stages, and is no file of the user's."""
+    return all(field.startswith(f"inputs.{SELF_SYNTHETIC}/") for field in error.fields)
 
 
 def _without_growth(invocation: Invocation[PipelineConfig]) -> Invocation[PipelineConfig]:

@@ -8,7 +8,7 @@ from launch.stages import Invocation
 from launch.tuning_report import tune_eval_lines, write_tune_eval_page
 from pipeline import storage
 from pipeline.errors import InputError
-from pipeline.stage import read_manifest
+from pipeline.stage import find_manifest, read_manifest
 
 
 def evaluate_synthesizers(
@@ -42,9 +42,11 @@ def evaluate_synthesizers(
     if not references:
         read_manifest(folder.hf)
     with storage.exclusive(folder.root):
+        # Held out is what packing has held out, whatever the config says now.
+        packed = find_manifest(folder.rows)
         texts = read_held_out(
             folder.tasks,
-            config.pack.heldout_fraction,
+            packed.config["heldout_fraction"] if packed else config.pack.heldout_fraction,
             config.tune_eval.max_examples,
             max(config.tune_eval.shots),
         )

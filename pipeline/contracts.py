@@ -41,6 +41,19 @@ def stable_share(key: str, salt: str) -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
+def is_held_out(key: str, fraction: float) -> bool:
+    """Whether an example is kept from training, by the key that stands for it.
+
+    That is its content id; for task data, which may have a text in several sets, `text_key`.
+    """
+    return stable_share(key, "heldout") < fraction
+
+
+def text_key(text: str) -> str:
+    """Key of a text, whatever source it is from: blake2b-128, 32 hex digits."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One text to train on.

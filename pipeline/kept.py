@@ -78,7 +78,9 @@ def model_key(reference: str) -> str:
     if not folder.is_dir():
         return reference
     digest = hashlib.blake2b(digest_size=12)
-    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+    # An adapter beside the model that it is merged into: most of that model may be as it was.
+    files = [path for path in (*folder.iterdir(), *folder.glob("adapter/*")) if path.is_file()]
+    for file in sorted(files):
         if file.name in _OF_NO_WEIGHT or file.name.startswith("part-"):
             continue  # they tell when the folder was made, not what is in it
         size = file.stat().st_size

@@ -12,9 +12,15 @@ from pipeline.contracts import Chain, Document, Pair, RenderedText, Span
 from synth.pairs import ParsedPairs, structure_pair, unstructure_pair
 
 _QUESTION, _ANSWER, _END = "<QUE>", "<ANS>", "</END>"
+_CONTEXT = ("<CON>", "</CON>")
 _GAP = "\n\n"
 BEGINNING = _QUESTION
 """What every pair begins with."""
+
+
+def holds_mark(text: str) -> bool:
+    """Whether a text has one of the format's marks in it, so that it could not be read back."""
+    return any(mark in text for mark in (_QUESTION, _ANSWER, _END, *_CONTEXT))
 
 
 def format_context(text: str) -> str:

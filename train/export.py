@@ -34,6 +34,7 @@ from pipeline.weight_files import write_weights
 from train.checkpoints.marker import CheckpointMarker, find_damage, list_complete
 from train.checkpoints.reading import CheckpointReader
 from train.config import ExportConfig, LoraConfig, ModelConfig
+from train.identity import BASE, base_key
 from train.lora import add_lora, export_lora
 from train.metrics import heldout_losses, read_metrics
 from train.model import load_shape
@@ -142,6 +143,11 @@ def _write_folder(
 ) -> None:
     from transformers import AutoModelForCausalLM
 
+    if BASE in trained.inputs and trained.inputs[BASE] != base_key(model_config):
+        raise InputError(
+            f"train.model.init_from ({model_config.init_from}): these are not the weights that the "
+            f"adapter was trained on; bring those back, or train again"
+        )
     rows = read_manifest(folder.rows)
     tokenizer_reference = str(rows.config["tokenizer"])
     shape = load_shape(model_config, tokenizer_reference)

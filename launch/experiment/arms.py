@@ -20,6 +20,7 @@ from launch.config import PipelineConfig
 from launch.experiment.config import CompareConfig
 from launch.experiment.folders import ExperimentFolder
 from launch.experiment.protection import protected_sets
+from launch.references import find_config
 from pipeline.config import flatten, read_toml, validate
 from pipeline.errors import InputError
 from pipeline.packing.config import PackConfig
@@ -72,28 +73,13 @@ class Experiment:
         return train.num_steps * train.rows_per_batch * self.base.pack.seq_len
 
 
-def find_experiment(reference: str) -> str:
-    """Path of an experiment's TOML: a file, or the name of a preset.
-
-    Raises:
-        InputError: neither; names the presets.
-    """
-    if Path(reference).is_file():
-        return reference
-    preset = _PRESETS / f"{reference}.toml"
-    if preset.is_file():
-        return str(preset)
-    names = ", ".join(sorted(path.stem for path in _PRESETS.glob("*.toml")))
-    raise InputError(f"experiment {reference!r}: no such file and no such preset; presets: {names}")
-
-
 def load_experiment(reference: str, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment and resolve the settings of its arms.
 
     Raises:
         InputError: no such file, or settings that are not usable together.
     """
-    path = find_experiment(reference)
+    path = find_config(reference, _PRESETS)
     base = read_toml(path, overrides)
     if "compare" not in base:
         raise InputError(f"config {path}: the section [compare] is missing; it names the arms")

@@ -20,6 +20,7 @@ from launch.experiment.results import Results, gather_results
 from launch.experiment.tables import result_lines
 from launch.stages import run_stage, stage_named
 from pipeline import storage
+from pipeline.kept import find_model
 from pipeline.run_folder import RunFolder
 
 
@@ -41,6 +42,7 @@ def run_compare(reference: str, overrides: list[str] | None, *, dry_run: bool) -
     if dry_run:
         return list(plan_lines(experiment))
     _check_tasks(experiment)
+    _check_models(experiment)
     folder = experiment.folder
     with storage.exclusive(folder.root):
         make_data(experiment)
@@ -96,6 +98,18 @@ def _check_tasks(experiment: Experiment) -> None:
     for config in experiment.tasks:
         if config.task_folder != experiment.folder.tasks:
             Tasks(config)
+
+
+def _check_models(experiment: Experiment) -> None:
+    """Refuse a synthesizer that is not there, before any arm's data is made.
+
+    Raises:
+        InputError: names the model.
+    """
+    for arm in experiment.arms:
+        synth = arm.config.synth
+        if synth.protocol != "rules" and synth.engine.kind == "vllm":
+            find_model(synth.model)
 
 
 def _train_and_measure(experiment: Experiment) -> dict[str, Sequence[Measured]]:

@@ -25,7 +25,8 @@ class PackConfig(StrictConfig):
     """Folder of pools of phrasings in place of those in `synth/templates/pools/`, file by file."""
     loss_on: dict[str, LossOn] = Field(default_factory=dict)
     """Row sources (names or patterns such as `*-augmented`) trained on part of their tokens:
-    `responses`, or `pairs` (instructions too); all others are trained on every token."""
+    `responses`, or `pairs` (instructions too); else task data are on their `pairs`, and all others
+    on every token."""
     rows_per_frame: int = Field(default=0, ge=0)
     """Rows of a zstd frame, the unit of reading; 0: as many as fill 256 KiB of tokens."""
 

@@ -65,18 +65,19 @@ def join_examples(
 
 def _joined(group: Sequence[PackedExample]) -> PackedExample:
     starts = np.cumsum([0, *(len(example.ids) for example in group)]).tolist()
-    moved = [
-        (example.spans if example.spans is not None else np.array([[0, len(example.ids)]])) + start
+    moved = []
+    for example, start in zip(group, starts, strict=False):
+        assert example.spans is not None, "task data are trained on their pairs alone"
+        moved.append(example.spans + start)
+    responses = [
+        (first + start, end + start, kind)
         for example, start in zip(group, starts, strict=False)
+        for first, end, kind in example.responses or ()
     ]
     return PackedExample(
         id=chain_id([example.id for example in group]),
         ids=np.concatenate([example.ids for example in group]),
         spans=np.concatenate(moved),
         document_ids=[name for example in group for name in example.document_ids],
-        responses=[
-            (first + start, end + start, kind)
-            for example, start in zip(group, starts, strict=False)
-            for first, end, kind in example.responses or ()
-        ],
+        responses=None if group[0].responses is None else responses,
     )

@@ -79,8 +79,15 @@ def require_trained_tokens(stage: StageFolder, config: PackConfig) -> None:
         InputError: names the source and the remedy.
     """
     trained: Counter[str] = Counter()
-    for part, commit in stage.committed().items():
-        trained[part.rpartition("/")[0]] += commit.counts.get("trained_tokens", 0)
+    commits = stage.committed()
+    if commits and not any(commit.records_out for commit in commits.values()):
+        raise InputError(
+            f"every example is longer than a row: raise pack.seq_len ({config.seq_len}), and "
+            f"remove {stage.folder}"
+        )
+    for part, commit in commits.items():
+        if commit.records_out:  # else all its examples are longer than a row, and counted
+            trained[part.rpartition("/")[0]] += commit.counts.get("trained_tokens", 0)
     for source in sorted(trained):
         if loss_on_of(config, source) is not None and not trained[source]:
             raise InputError(

@@ -23,7 +23,9 @@ from pipeline.contracts import (
     RenderedText,
     decode_chain,
     decode_document,
+    is_held_out,
     stable_share,
+    text_key,
 )
 from pipeline.loader.packed import HELDOUT, TRAIN
 from pipeline.packing.config import LossOn, PackConfig
@@ -89,6 +91,8 @@ class _Example:
     id: str
     rendered: RenderedText
     document_ids: list[str]
+    key: str
+    """What decides whether it is held out."""
 
 
 class PackWorker:
@@ -112,7 +116,7 @@ class PackWorker:
         source, _, basename = part.partition("/")
         splits: dict[str, list[_Example]] = {TRAIN: [], HELDOUT: []}
         for example in self._read_examples(source, basename):
-            is_heldout = stable_share(example.id, "heldout") < self._order.config.heldout_fraction
+            is_heldout = is_held_out(example.key, self._order.config.heldout_fraction)
             splits[HELDOUT if is_heldout else TRAIN].append(example)
         files: list[FileEntry] = []
         num_examples, num_trained, num_dropped = sum(map(len, splits.values())), 0, 0
@@ -150,13 +154,15 @@ class PackWorker:
             for line in read_lines(storage.join(inputs.documents, name)):
                 document = decode_document(line)
                 if not document.is_converted:
-                    yield _Example(document.id, render.document(document), [document.id])
+                    rendered = render.document(document)
+                    yield _Example(document.id, rendered, [document.id], document.id)
             return
         folder = inputs.tasks if route == TASKS else inputs.augmented
         for line in read_lines(storage.join(folder, name)):
             chain = decode_chain(line)
             rendered = render(chain, self._order.config.template_seed)
-            yield _Example(chain.id, rendered, [shot.doc_id for shot in chain.shots])
+            key = text_key(chain.shots[0].text) if route == TASKS else chain.id
+            yield _Example(chain.id, rendered, [shot.doc_id for shot in chain.shots], key)
 
     def _encode(
         self, source: str, examples: Sequence[_Example], *, has_responses: bool

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline import storage
-from pipeline.contracts import Chain, Pair, decode_chain, document_id, stable_share
+from pipeline.contracts import (
+    Chain,
+    Pair,
+    decode_chain,
+    document_id,
+    is_held_out,
+    stable_share,
+    text_key,
+)
 from pipeline.errors import InputError
 from pipeline.shards import read_lines
 from pipeline.stage import read_commits, read_manifest
@@ -105,8 +113,7 @@ def _held_out(uris: Sequence[str], heldout_fraction: float) -> Iterator[Chain]:
         for line in read_lines(uri):
             chain = decode_chain(line)
             assert len(chain.shots) == 1, f"{uri}: chain {chain.id} has several texts"
-            # As packing decides (pipeline.packing.job).
-            if stable_share(chain.id, "heldout") < heldout_fraction:
+            if is_held_out(text_key(chain.shots[0].text), heldout_fraction):  # as packing decides
                 yield chain
 
 

@@ -159,7 +159,8 @@ async def _ask_all(
 
         for shots, identity in missing.items():
             replies[shots] = await ask(engine, protocol, texts, shots, prompt_budget, note)
-            kept.keep(identity, replies[shots].as_json())
+            if all(reply is not None for reply in replies[shots]):  # else it is asked again
+                kept.keep(identity, replies[shots].as_json())
     return replies
 
 

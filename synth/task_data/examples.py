@@ -15,7 +15,9 @@ from typing import Any
 
 from pipeline.contracts import Pair
 from synth.pairs import ParsedPairs, structure_pair
+from synth.wire import holds_mark
 
+HOLDS_MARK = "holds_a_mark_of_the_wire_format"
 _EXCERPT_CHARS = 200
 _NAME_BYTES = 200
 _FORMAT_PROBLEMS = ("missing_", "malformed_")
@@ -118,6 +120,8 @@ def _context_problem(text: str) -> str:
         return "empty_context"
     if "\0" in text:
         return "nul_byte"
+    if holds_mark(text):
+        return HOLDS_MARK
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -132,4 +136,4 @@ def _structured(question: object, answer: object) -> Pair | str:
         if text is None:
             return lack_of(what, value)
         texts.append(text)
-    return structure_pair(*texts)
+    return HOLDS_MARK if any(map(holds_mark, texts)) else structure_pair(*texts)

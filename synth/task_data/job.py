@@ -14,6 +14,7 @@ belongs to no data set that is written. An example counts once, however many rec
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pipeline.contracts import Chain, Pair, Shot, chain_id
 from pipeline.decontamination.building import load_eval_index
@@ -50,7 +51,7 @@ def run_tasks(config: TasksConfig, folder: str) -> Manifest:
     index = load_eval_index(config.decontamination)
     if not index.is_empty:
         keys["decontamination"] = index.fingerprint()
-    stage = open_stage(folder, "tasks", config.model_dump(), keys)
+    stage = open_stage(folder, "tasks", _settings(config), keys)
     if done := stage.finished():
         return done
     for line in index.describe().splitlines():
@@ -74,6 +75,17 @@ def _list_inputs(config: TasksConfig) -> tuple[dict[str, list[InputFile]], dict[
         files[name], keys = list_task_inputs(source)
         stage_keys |= {f"{name}/stage/{number}": key for number, key in enumerate(keys)}
     return files, describe_inputs(files) | stage_keys
+
+
+def _settings(config: TasksConfig) -> dict[str, Any]:
+    """What decides the examples, beside the files; the order of sources decides that of pairs.
+
+    Where the files lie does not, nor those of a stage, which is known by its key.
+    """
+    settings = config.model_dump()
+    for source in settings["sources"].values():
+        del source["inputs"]
+    return settings | {"sources_order": list(config.sources)}
 
 
 def _read_sources(

@@ -64,7 +64,9 @@ def test_a_tuning_is_no_pre_training(reference: str) -> None:
 
 
 def test_a_pre_training_is_no_tuning() -> None:
-    with pytest.raises(InputError, match=r"quickstart\.toml has no \[tasks\].*; add it"):
+    with pytest.raises(
+        InputError, match=r"quickstart\.toml tunes no synthesizer, as it has no \[tasks\]; add"
+    ):
         tuning_of(PRE_TRAINING, None)
     with pytest.raises(InputError, match=r"presets: instruction-synthesizer, smollm2-135m$"):
         tuning_of("quickstart", None)

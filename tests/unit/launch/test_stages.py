@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from launch import stages
 from launch.config import TrainingRunConfig, TuneConfig
 from launch.references import invocation_of
 from launch.stages import (
@@ -13,13 +14,15 @@ from launch.stages import (
     Stage,
     describe,
     run_stage,
+    run_tuning,
     stage_named,
     stages_in,
     stages_of,
 )
-from pipeline.errors import InputError
+from pipeline.errors import InputError, StaleStageError
 from pipeline.opening import open_stage
 from pipeline.run_folder import RunFolder
+from pipeline.stage import Manifest
 from tests.tuning_run import write_task_data, write_tasks
 
 WRITING = ["ingest", "synth", "filter"]
@@ -97,3 +100,37 @@ def test_the_stage_tasks_writes_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     lines = capsys.readouterr().out.splitlines()
     wanted = [f"tasks   complete: {said}", f"tasks   complete already: {said}"]
     assert [line for line in lines if "complete" in line] == wanted
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_redone"),
+    [
+        (["inputs.self-synthetic/stage/0"], True),
+        (["inputs.self-synthetic/stage/0", "inputs.squad/00000"], False),
+        (["inputs.squad/00000"], False),
+        (["inputs.decontamination"], False),
+    ],
+)
+def test_task_data_are_redone_for_pairs_made_anew_never_for_changed_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: list[str], is_redone: bool
+) -> None:
+    inputs = write_task_data(tmp_path / "ft.jsonl", {"race": ["A text."]})
+    sources = {"race": {"inputs": [inputs], "format": "collection"}}
+    config = tuning(tmp_path / "run", tasks={"sources": sources})
+    folder = Path(config.folder.tasks)
+    write_tasks(config.folder, inputs)
+
+    def run(_: object) -> Manifest:
+        if folder.exists():
+            raise StaleStageError("stale", fields)
+        return write_tasks(config.folder, inputs)
+
+    stage = Stage("tasks", lambda run: run.tasks, run)
+    monkeypatch.setattr(stages, "stages_of", lambda _: (stage,))
+    (folder / "written-before").touch()
+    if is_redone:
+        run_tuning(Invocation(config, "t.toml", ()))
+    else:
+        with pytest.raises(StaleStageError):
+            run_tuning(Invocation(config, "t.toml", ()))
+    assert (folder / "written-before").exists() is not is_redone

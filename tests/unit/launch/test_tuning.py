@@ -12,6 +12,7 @@ from launch.tuning import evaluate_synthesizers
 from pipeline.errors import InputError
 from pipeline.opening import open_stage
 from pipeline.run_folder import RunFolder
+from synth.measuring.held_out import read_held_out
 from tests.tuning_run import write_task_data, write_tasks
 
 CONTEXTS = {
@@ -131,3 +132,16 @@ def test_a_run_without_a_file_system_is_refused() -> None:
     invocation = invocation_of("s3://bucket/run", {"init_from": "m"})
     with pytest.raises(InputError, match=r"s3://bucket/run\): tune-eval needs a file system"):
         evaluate_synthesizers(invocation, ["m"], dry_run=True)
+
+
+def test_a_text_of_two_data_sets_is_held_out_in_both_or_in_neither(tmp_path: Path) -> None:
+    texts = [f"The text of number {number}." for number in range(60)]
+    folder = RunFolder(str(tmp_path / "run"))
+    data = write_task_data(tmp_path / "ft.jsonl", {"race": texts, "squad": texts})
+    write_tasks(folder, data)
+    held_out = read_held_out(folder.tasks, 0.3, 1000)
+    by_source = {
+        name: {one.text for one in held_out if one.source == name} for name in ("race", "squad")
+    }
+    assert by_source["race"] == by_source["squad"]
+    assert 5 < len(by_source["race"]) < 40

@@ -46,3 +46,13 @@ def test_a_model_is_a_folder_with_a_config_or_a_hub_name(
     assert find_model("org/name") == "org/name"
     with pytest.raises(InputError, match="no such folder"):
         find_model("./nowhere")
+
+
+def test_a_merged_model_is_known_by_its_adapter_too(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"a" * 2**20)
+    (tmp_path / "adapter").mkdir()
+    keys = set()
+    for weights in (b"one", b"two"):
+        (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(weights)
+        keys.add(model_key(str(tmp_path)))
+    assert len(keys) == 2

@@ -71,3 +71,23 @@ def test_rows_made_anew_are_left_to_the_loader_to_judge(tmp_path: Path) -> None:
         opened(tmp_path, anew, allow_append=False)
     assert not caught.value.has_grown
     assert opened(tmp_path, anew).identity.inputs["rows"] == anew.input_key()
+
+
+def test_an_adapter_goes_on_with_its_own_base_alone(tmp_path: Path, rows: Manifest) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    (base / "config.json").write_text("{}")
+    weights = base / "model.safetensors"
+    weights.write_bytes(b"one")
+    train = TrainConfig.model_validate(
+        {"model": {"init_from": str(base)}, "lora": {}, "num_steps": 1, "rows_per_batch": 1}
+    )
+    for allow_append in (False, True):
+        run = RunConfig(dir=str(tmp_path / str(allow_append)), allow_append=allow_append)
+        begun = open_train_stage(train, MixtureConfig(), run, rows)
+        begun.commit(PartCommit(part="part-00000000", files=[], records_in=0, records_out=0))
+        weights.write_bytes(b"two")
+        with pytest.raises(StaleStageError, match="base"):
+            open_train_stage(train, MixtureConfig(), run, rows)
+        weights.write_bytes(b"one")
+        open_train_stage(train, MixtureConfig(), run, rows)

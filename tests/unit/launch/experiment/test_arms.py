@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.experiment.arms import find_experiment, load_experiment, merge
+from launch.experiment.arms import load_experiment, merge
 from pipeline.errors import InputError
 from tests.unit.launch.experiment.experiments import small_experiment, write_experiment
 from train.suites import SHIPPED_TASKS
@@ -114,7 +114,7 @@ def test_without_a_section_there_is_nothing_to_compare(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_preset() -> None:
     with pytest.raises(InputError, match="presets: cpu, gpu"):
-        find_experiment("tpu")
+        load_experiment("tpu")
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)

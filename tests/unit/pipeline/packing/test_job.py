@@ -83,7 +83,30 @@ def test_a_source_of_which_nothing_would_be_trained_on_is_refused(tmp_path: Path
     for source, trained in (("a-raw", 0), ("b-augmented", 3)):
         counts = {"trained_tokens": trained}
         part = f"{source}/part-00000000"
-        stage.commit(PartCommit(part=part, files=[], records_in=0, records_out=0, counts=counts))
+        stage.commit(PartCommit(part=part, files=[], records_in=1, records_out=1, counts=counts))
     require_trained_tokens(stage, PackConfig(tokenizer="none", loss_on={"b-*": "pairs"}))
     with pytest.raises(InputError, match="nothing of a-raw would be trained on"):
         require_trained_tokens(stage, PackConfig(tokenizer="none", loss_on={"*": "pairs"}))
+
+
+def test_examples_that_are_all_longer_than_a_row_are_no_fault_of_loss_on(tmp_path: Path) -> None:
+    stage = open_stage(str(tmp_path), "pack", {}, {})
+    config = PackConfig(tokenizer="none", seq_len=512)
+
+    def commit(part: str, num_dropped: int, trained: int) -> None:
+        stage.commit(
+            PartCommit(
+                part=part,
+                files=[],
+                records_in=2,
+                records_out=2 - num_dropped,
+                dropped={"longer_than_a_row": num_dropped},
+                counts={"trained_tokens": trained},
+            )
+        )
+
+    commit("qasper-tasks/part-00000000", 2, 0)
+    with pytest.raises(InputError, match=r"raise pack\.seq_len \(512\)"):
+        require_trained_tokens(stage, config)
+    commit("squad-tasks/part-00000000", 1, 9)
+    require_trained_tokens(stage, config)

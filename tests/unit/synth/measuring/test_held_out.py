@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contracts import Chain, Pair, Shot, chain_id, document_id, stable_share
+from pipeline.contracts import Chain, Pair, Shot, chain_id, document_id, is_held_out, text_key
 from pipeline.errors import InputError
 from pipeline.shards import write_shard
 from pipeline.stage import PartCommit, StageFolder, StageIdentity
@@ -51,7 +51,7 @@ def test_texts_are_those_that_packing_holds_out(tasks: str) -> None:
         chain.id
         for name in ("squad", "coqa")
         for number in range(40)
-        if stable_share((chain := chain_of(name, f"{name} {number}")).id, "heldout") < 0.25
+        if is_held_out(text_key((chain := chain_of(name, f"{name} {number}")).shots[0].text), 0.25)
     }
     assert {text.id for text in texts} - {chain_of("small", "only this").id} == expected
     assert 5 < len(expected) < 40

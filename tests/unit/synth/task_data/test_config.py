@@ -12,7 +12,6 @@ SOURCE = {"inputs": ["a.jsonl"], "format": "squad"}
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"sources": {}}, "sources"),
         ({"sources": {"a/b": SOURCE}}, "'a/b' must be letters, digits, - and _ only"),
         ({"sources": {"dropped": SOURCE}}, "'dropped' is taken"),
         ({"sources": {"s": {"format": "squad"}}}, "either inputs or dataset"),

@@ -85,3 +85,15 @@ def test_names_become_names_of_folders() -> None:
     assert folder_name("dropped") == "dropped_"
     assert len(folder_name("\u00e9" * 300).encode()) == 200
     assert make_example("//", "Text.", FOUR_KINDS) == BadItem("malformed_dataset_name", "//")
+
+
+@pytest.mark.parametrize("mark", ["<QUE>", "<ANS>", "</END>", "<CON>", "</CON>"])
+def test_marks_of_the_wire_format_cannot_be_taught(mark: str) -> None:
+    made = example(
+        "Text.", ("Who?", "Ann"), (f"What is {mark}?", "a mark"), ("Where?", f"at {mark}")
+    )
+    assert [pair.response for pair in made.pairs] == ["Ann"]
+    assert made.dropped_pairs == {"holds_a_mark_of_the_wire_format": 2}
+    bad = make_example("d", f"Text {mark}.", [("Who?", "Ann")])
+    assert isinstance(bad, BadItem)
+    assert bad.reason == "holds_a_mark_of_the_wire_format"
