@@ -1,7 +1,7 @@
 """Several synthesizers on the same held-out texts, one after the other; replies are kept.
 
 A model whose replies are all kept is not loaded. A kill costs the measurement under way: one model
-with one number of shots.
+with one number of shots. So does a request that failed: such replies are measured and not kept.
 """
 
 import asyncio

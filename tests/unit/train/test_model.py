@@ -1,10 +1,12 @@
 """The model on packed rows: each document has the loss it has alone, on every backend."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from pipeline.errors import InputError
 from pipeline.loader.batch import Batch, make_batch
@@ -15,6 +17,7 @@ from train.model import (
     ModelInputs,
     PackedCausalLM,
     build_model,
+    compile_layers,
     load_shape,
     require_all_trained,
     require_separate_documents,
@@ -264,3 +267,19 @@ def test_weights_that_are_not_trained_are_refused(tokenizer_folder: Path) -> Non
     model.model.norm.weight.requires_grad_(False)
     with pytest.raises(InputError, match=r"such as model\.norm\.weight, which checkpoints"):
         require_all_trained(model)
+
+
+def test_compiled_layers_share_their_code_and_change_no_loss(
+    tokenizer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More layers than recompilations are allowed for: the last ones would be left as they are."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    model = model_of(tokenizer_folder, SHAPE | {"num_hidden_layers": 12}, "varlen")
+    _, batch = batch_of([np.arange(2, 14), np.arange(20, 25), np.arange(3, 9)], 24)
+    expected = losses_of(model, batch)
+    torch._dynamo.reset()
+    counters.clear()
+    compile_layers(model.causal_lm)
+    torch.testing.assert_close(losses_of(model, batch), expected)
+    frames = counters["frames"]
+    assert 0 < frames["total"] == frames["ok"] < 12

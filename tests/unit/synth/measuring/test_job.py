@@ -124,6 +124,9 @@ def test_a_text_that_kills_the_engine_is_counted(tmp_path: Path, models: list[st
     assert one.measures.prompts == {"requests_failed": 1}
     assert one.pairs[WORDS.index("treaty")] == ()
     assert one.measures.stopped <= 5 / 6
+    # Such replies are not kept: what failed then may do now.
+    again = measure_synthesizers(config_of(shots=[0]), TEXTS, models[:1], str(tmp_path / "kept"))
+    assert "requests_failed" not in again.measurements[0].measures.prompts
 
 
 def test_plain_texts_are_measured_without_examples(tmp_path: Path, models: list[str]) -> None:
