@@ -10,8 +10,6 @@ from launch.report.charts import Chart, Series
 from launch.report.page import render_template
 from pipeline import storage
 
-_COLOURS = ("#2f81f7", "#e08a1e", "#12a594", "#a663cc", "#d9534f", "#7a8699")
-
 
 @dataclass(frozen=True)
 class PageSection:
@@ -103,7 +101,7 @@ def _data(results: Results) -> PageSection:
         Series(
             source,
             {arm: data.tokens.get(source, 0) for arm, data in results.data.items()},
-            _COLOURS[number % len(_COLOURS)],
+            charts.colour_of(number),
         )
         for number, source in enumerate(sources)
     ]
