@@ -46,7 +46,7 @@ class RepetitionConfig(StrictConfig):
 
 
 class PhrasesConfig(StrictConfig):
-    """Refusals, talk about the task, placeholders and markup, by the table `phrases.toml`."""
+    """Refusals, talk about the task, placeholders, missing gaps, markup: table `phrases.toml`."""
 
     enabled: bool = True
     """Whether this check runs."""
@@ -149,7 +149,7 @@ class ChecksConfig(StrictConfig):
     repetition: RepetitionConfig = RepetitionConfig()
     """Loops."""
     phrases: PhrasesConfig = PhrasesConfig()
-    """Refusals, meta talk, placeholders, markup."""
+    """Refusals, meta talk, placeholders, missing gaps, markup."""
     echo: EchoConfig = EchoConfig()
     """Repeats the prompt or the question."""
     language: LanguageConfig = LanguageConfig()

@@ -1,4 +1,4 @@
-"""Refusals, meta talk, placeholders and leaked markup, by the table `phrases.toml`."""
+"""Refusals, meta talk, placeholders, missing gaps, leaked markup; the table is `phrases.toml`."""
 
 import re
 import tomllib

@@ -10,7 +10,7 @@ from synth.quality.words import PairWords
 
 TEXT = TextIndex("The lighthouse was built by Anna Vell in 1871.")
 TABLE = PhraseTable(PhrasesConfig())
-REASONS = {"refusal", "not_in_text", "meta_talk", "placeholder", "leaked_markup"}
+REASONS = {"refusal", "not_in_text", "meta_talk", "placeholder", "missing_gap", "leaked_markup"}
 DROPS = [(rule.reason, rule.part, text) for rule in phrase_rules() for text in rule.drops]
 KEEPS = [(rule.part, text) for rule in phrase_rules() for text in rule.keeps]
 
