@@ -9,9 +9,9 @@
 Where the instructions have Jaccard similarity s_i and the responses s_r, some key is shared with
 probability 1 - (1 - s^r)^b for s = s_i * s_r (Leskovec, Rajaraman and Ullman, Mining of Massive
 Datasets, section 3.4). Both parts must be alike: "What is the main idea of the passage?" has
-another answer for each text and stays, however long the question and short the answer. Without
-`with_response`, s = s_i. `bands_and_rows` chooses b and r for a threshold; with 128 hashes and
-threshold 0.7 that is b=14, r=9:
+another answer for each text and stays, however long the question and short the answer. Options
+belong to the instruction. Without `with_response`, s = s_i. `bands_and_rows` chooses b and r for a
+threshold; with 128 hashes and threshold 0.7 that is b=14, r=9:
 
     s     0.3     0.4    0.5   0.6   0.7   0.8   0.9    1
     P     0.0003  0.004  0.03  0.13  0.44  0.87  0.999  1
@@ -82,7 +82,8 @@ class CorpusDeduplicator:
             self._seen.add(key)
 
     def _band_keys(self, pair: Pair) -> list[bytes]:
-        signatures = [self._signature(pair.instruction)]
+        # What may be chosen is part of what is asked.
+        signatures = [self._signature("\n".join((pair.instruction, *sorted(pair.options))))]
         if self._config.with_response:
             signatures.append(self._signature(f"{pair.reasoning}\n{pair.response}"))
         size = self._num_rows * 4
@@ -133,7 +134,7 @@ def _shingles(part: str, size: int) -> list[str]:
 
 def _own_key(pair: Pair, doc_id: str) -> bytes:
     digest = hashlib.blake2b(digest_size=12)
-    for part in (doc_id, pair.instruction, pair.reasoning, pair.response):
+    for part in (doc_id, pair.instruction, *pair.options, pair.reasoning, pair.response):
         digest.update(part.encode("utf-8", "surrogatepass"))
         digest.update(b"\0")
     return b"pair" + digest.digest()

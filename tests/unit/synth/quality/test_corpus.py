@@ -51,6 +51,16 @@ def test_a_general_question_stays_where_its_answer_differs() -> None:
     )
 
 
+def test_a_choice_among_other_options_is_another_question() -> None:
+    def choice(*options: str) -> Pair:
+        return Pair("Which of these occurs in the text?", "Kentucky", "multiple_choice", options)
+
+    corpus = CorpusDeduplicator(CorpusDedupConfig())
+    assert not corpus.is_duplicate(choice("Kentucky", "the Treasury", "Ohio"), "a")
+    assert not corpus.is_duplicate(choice("Maine", "Kentucky", "Fort Sumter"), "b")
+    assert corpus.is_duplicate(choice("Ohio", "Kentucky", "the Treasury"), "c"), "in another order"
+
+
 def test_only_survivors_are_remembered() -> None:
     words = [f"w{i}" for i in range(60)]
     pairs = [Pair("Tell me.", " ".join(words[: 60 - cut] + ["x"] * cut)) for cut in (0, 2, 4, 60)]
