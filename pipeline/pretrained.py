@@ -31,7 +31,8 @@ PACKAGE_SCHEME = "package://"
 _CONVERSION_VERSION = _MERGE_VERSION = 1
 _SAMPLE_BYTES, _SAMPLE_EVERY_BYTES = 2**20, 2**26
 _PLAIN_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")
-_HUB_FILES = ["*.safetensors", "*.bin", "*.json", "*.txt", "*.model", "*.jinja", "*.py"]
+_HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py"]
+_HUB_FILES_WITHOUT_SAFETENSORS = ["*.bin"]
 
 
 def cache_dir() -> Path:
@@ -101,12 +102,15 @@ def local_folder(reference: str) -> Path:
     if Path(model).is_dir():
         return Path(model)
     try:
-        return Path(snapshot_download(model, allow_patterns=_HUB_FILES))
+        folder = Path(snapshot_download(model, allow_patterns=_HUB_FILES))
+        if not any(folder.rglob("*.safetensors")):
+            snapshot_download(model, allow_patterns=_HUB_FILES_WITHOUT_SAFETENSORS)
     except (OSError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(
             f"model {reference!r} is no folder here and cannot be downloaded: {first_line}"
         ) from error
+    return folder
 
 
 def load_tokenizer(

@@ -1,5 +1,6 @@
 """Model references."""
 
+import fnmatch
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import torch
 
 from pipeline import pretrained
 from pipeline.errors import InputError
-from pipeline.pretrained import load_tokenizer, resolve_model, resolve_package_path
+from pipeline.pretrained import load_tokenizer, local_folder, resolve_model, resolve_package_path
 from tests.adapters import save_adapter
 from tests.tiny_model import save_tiny_model
 
@@ -37,6 +38,26 @@ def test_a_missing_model_is_named(reference: str) -> None:
 def test_folders_and_hub_names_pass(tmp_path: Path) -> None:
     assert resolve_model(str(tmp_path)) == str(tmp_path)
     assert resolve_model("org/name") == "org/name"
+
+
+@pytest.mark.parametrize(
+    ("on_hub", "fetched"),
+    [
+        ({"model.safetensors", "pytorch_model.bin"}, {"model.safetensors"}),
+        ({"pytorch_model.bin"}, {"pytorch_model.bin"}),
+    ],
+)
+def test_weights_are_downloaded_in_one_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_hub: set[str], fetched: set[str]
+) -> None:
+    def download(model: str, *, allow_patterns: list[str]) -> str:
+        for name in on_hub:
+            if any(fnmatch.fnmatch(name, pattern) for pattern in allow_patterns):
+                (tmp_path / name).touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert {path.name for path in local_folder("org/name").iterdir()} == fetched
 
 
 def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
