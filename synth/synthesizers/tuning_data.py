@@ -16,6 +16,7 @@ inputs give the same `tuning_data.jsonl.zst`, in the form of the published colle
 
 import argparse
 import fnmatch
+import itertools
 import random
 import re
 from collections.abc import Container, Iterator, Sequence
@@ -29,6 +30,7 @@ from pipeline.shards import read_lines, write_shard
 from synth.pairs import unstructure_pair
 from synth.rules.config import RulesConfig
 from synth.rules.mining import mine_tasks
+from synth.synthesizers.named_things import ask_about_names, names_in
 from synth.templates import render_chain
 
 _PASSAGE_CHARS, _MIN_PASSAGE_CHARS, _MAX_PAIR_CHARS = 700, 250, 320
@@ -37,7 +39,7 @@ _NUM_PASSAGES = {"speeches": 5000, "manual": 2500}
 _NUM_PAGES, _WORDS_A_PAGE = 1500, (4, 8)
 _MINED = RulesConfig(
     max_pairs=8,
-    max_per_task=3,
+    max_per_task=2,
     tasks={
         "entailment": 6,
         "cause_effect": 8,
@@ -47,11 +49,11 @@ _MINED = RulesConfig(
         "list": 6,
         "title": 2,
         "summary": 2,
-        "gap": 2,
-        "completion": 0.7,
-        "words_to_text": 0.5,
+        "completion": 1,
+        "words_to_text": 0.7,
     },
 )
+"""No gaps: a small model copies the sentence and forgets to leave something out."""
 
 
 class Passages:
@@ -65,6 +67,8 @@ class Passages:
         self._passages = [passage for passage in cut if len(passage) >= _MIN_PASSAGE_CHARS]
         self._random.shuffle(self._passages)
         self._known = frozenset(self._passages)
+        names = (name for passage in self._passages for name in names_in(passage))
+        self._names = sorted(set(names))
 
     def asked(self, pairs_of: dict[str, Sequence[Pair]]) -> Iterator[tuple[str, list[Pair]]]:
         """Passages that a model wrote pairs about, with these and some mined ones.
@@ -75,7 +79,7 @@ class Passages:
         for passage, pairs in sorted(pairs_of.items()):
             if passage not in self._known:  # of a speech that is held out
                 continue
-            chosen = [*pairs[:3], *self._mined(passage)[:2]]
+            chosen = [*pairs[:3], *self._made(passage, 1)]
             self._random.shuffle(chosen)
             yield passage, chosen
 
@@ -86,8 +90,15 @@ class Passages:
             asked: passages to leave out.
         """
         for passage in self._passages[: _NUM_PASSAGES[self.name]]:
-            if passage not in asked and len(chosen := self._mined(passage)[:5]) >= 2:
+            if passage not in asked and len(chosen := self._made(passage, 2)) >= 2:
                 yield passage, chosen
+
+    def _made(self, passage: str, of_each: int) -> list[Pair]:
+        """Pairs made without a model: so many mined ones, so many about what the passage names."""
+        named = ask_about_names(passage, self._names, self._random)
+        made = [*self._mined(passage)[:of_each], *itertools.islice(named, of_each)]
+        self._random.shuffle(made)
+        return made
 
     def _mined(self, passage: str) -> list[Pair]:
         found = mine_tasks(passage, document_id(self.name, passage), _MINED, "en")
