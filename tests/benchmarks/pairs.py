@@ -1,11 +1,12 @@
 """What each protocol's pairs are worth: `python tests/benchmarks/pairs.py`.
 
 Takes the same 500 passages of the State of the Union speeches through `ipt ingest`, `synth` and
-`filter` under each protocol, with the model of the quickstart (135M parameters), and measures the
-pairs before the checks (all that could be read) and after the filters. `plain` is the usual way:
-the model asked once in the same words, without constrained decoding; `once` is `chat` with one
-attempt, so that what constraint and repetition each bring can be told apart. Then: throughput of
-rule mining and of rendering on one core. Ends in one JSON line; exit code 1 if a bar is missed.
+`filter`, prompting a model of 135M parameters (`chat`) or mining by rules, and measures the pairs
+before the checks (all that could be read) and after the filters. `plain` is the usual way: the
+model asked once in the same words, without constrained decoding; `once` is `chat` with one attempt,
+so that what constraint and repetition each bring can be told apart. Then: throughput of rule mining
+and of rendering on one core. What the tuned synthesizer is worth: `synthesizer.py`. Ends in one
+JSON line; exit code 1 if a bar is missed.
 """
 
 import argparse
@@ -32,15 +33,14 @@ from synth.rules.config import RulesConfig
 from synth.rules.mining import mine_pairs
 from synth.templates.render import render_chain
 from tests.benchmarks.bars import at_least, conclude, figure
-from tests.benchmarks.corpus import read_speeches
+from tests.benchmarks.corpus import PROMPTED, read_speeches
 
 PASSAGE_CHARS, MIN_PASSAGE_CHARS = 700, 200
 _ONCE = "synth.attempts=1"
 PROTOCOLS = {
-    "chat": [],
-    "once": [_ONCE],
-    "plain": ["synth.constrained=false", _ONCE],
-    "tuned": ["synth.protocol=tuned", _ONCE],
+    "chat": PROMPTED,
+    "once": [*PROMPTED, _ONCE],
+    "plain": [*PROMPTED, "synth.constrained=false", _ONCE],
     "rules": ["synth.protocol=rules", _ONCE],
 }
 BARS = {

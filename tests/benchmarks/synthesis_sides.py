@@ -29,7 +29,7 @@ from synth.quality.checks import PairChecker
 from synth.quality.config import ChecksConfig
 from synth.tasks import Task, Turn
 from tests.benchmarks.bars import Bars, at_least, figure
-from tests.benchmarks.corpus import read_speeches
+from tests.benchmarks.corpus import PROMPTED, read_speeches
 from train.metrics import read_metrics
 
 SHOTS = 3
@@ -70,6 +70,7 @@ def settings(folder: Path, options: argparse.Namespace) -> list[str]:
         "ingest.sources.sotu.convert_fraction=1.0",
         f"ingest.docs_per_part={options.docs_per_part}",
         "mixture.weights={}",
+        *PROMPTED,
         f"synth.shots_per_chain={SHOTS}",
         "synth.attempts=1",
         "synth.temperature=0.0",

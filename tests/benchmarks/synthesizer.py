@@ -2,9 +2,9 @@
 
 Passages of three corpora that it never saw (documentation of Linux and of PostgreSQL, an essay
 collection; Debian packages, fetched here) go through `ipt ingest`, `synth` and `filter` under the
-protocols `tuned`, `chat` (the model that it was tuned from, prompted as the quickstart once did)
-and `rules`. Pairs are measured before the checks (all that could be read) and after the filters.
-Ends in one JSON line; exit code 1 if a bar is missed.
+protocols `tuned` (as in the quickstart), `chat` (the model that it was tuned from, prompted) and
+`rules`. Pairs are measured before the checks (all that could be read) and after the filters. Ends
+in one JSON line; exit code 1 if a bar is missed.
 """
 
 import argparse
@@ -24,17 +24,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.ingest.splitting import split_text
 from tests.benchmarks.bars import at_least, conclude, figure
+from tests.benchmarks.corpus import PROMPTED
 from tests.benchmarks.pairs import Outcome, print_table, run_protocol
 
 PASSAGE_CHARS, MIN_PASSAGE_CHARS = 700, 250
 PACKAGES = {"linux": "linux-doc-6.1", "postgresql": "postgresql-doc-15", "essays": "anarchism"}
 PROTOCOLS = {
-    "tuned": [
-        "synth.protocol=tuned",
-        "synth.model=package://synth/synthesizers/smollm2-135m",
-        "synth.max_new_tokens=320",
-    ],
-    "chat": ["synth.protocol=chat"],
+    "tuned": [],
+    "chat": PROMPTED,
     "rules": ["synth.protocol=rules"],
 }
 

