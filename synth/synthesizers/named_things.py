@@ -36,7 +36,8 @@ _OCCURS = (
     "Which of these does the passage name?",
     "Only one of these is mentioned in the text. Which?",
 )
-_CHOICE_SHARE = 0.3
+_CHOICE_SHARE = 0.4
+"""Texts that are asked to choose among names: once, as the question is the same each time."""
 
 
 def names_in(text: str) -> list[str]:
@@ -53,8 +54,10 @@ def ask_about_names(text: str, names: Sequence[str], stream: random.Random) -> I
         stream: decides what is asked, and how.
     """
     own = names_in(text)
+    is_choice = stream.random() < _CHOICE_SHARE
     for name in stream.sample(own, len(own)):
-        if stream.random() < _CHOICE_SHARE:
+        if is_choice:
+            is_choice = False
             others = [other for other in stream.sample(names, 6) if other not in text][:3]
             options = [name, *others]
             stream.shuffle(options)
