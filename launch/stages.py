@@ -164,7 +164,8 @@ def _eval(invocation: Invocation[PipelineConfig]) -> Manifest:
     from train.evaluate import run_eval
 
     _require_local(invocation, "eval")
-    return run_eval(invocation.config.eval, invocation.config.folder)
+    config = invocation.config
+    return run_eval(config.eval, config.folder, config.train.model.attention)
 
 
 def _tasks(invocation: Invocation[TuneConfig]) -> Manifest:

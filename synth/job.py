@@ -11,7 +11,8 @@ goes on.
 """
 
 import threading
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from importlib import metadata
 from typing import Any
@@ -21,17 +22,18 @@ from pipeline.cluster import explained_errors, ray_session
 from pipeline.errors import InputError, JobFailedError
 from pipeline.opening import Growth, open_stage
 from pipeline.pretrained import resolve_model
-from pipeline.stage import Manifest, StageFolder, committed_names, read_manifest
+from pipeline.stage import Manifest, PartCommit, StageFolder, committed_names, read_manifest
 from synth import journal
 from synth.actors import ActorPool
 from synth.board import JobBoard, find_todo
+from synth.chains import ChainedPart
 from synth.config import SynthConfig
 from synth.engines.protocol import EngineDiedError
 from synth.following import follow
 from synth.pool import plan_pool
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
 from synth.styles.library import load_library
-from synth.worker import WorkerOrder
+from synth.worker import WorkerOrder, write_chains
 
 
 def run_synth(
@@ -63,7 +65,9 @@ def run_synth(
         return done
     stage.adopt()
     num_parts, todo = find_todo(documents_folder, folder)
-    if todo:
+    if not documents.counts.get("convert", 0):
+        _write_empty_parts(stage, todo)
+    elif todo:
         # Before any worker starts: a wrong model or protocol is the user's to mend, at once.
         # Loading a tokenizer takes about as long as starting Ray.
         await_check = _in_background(lambda: _check_synthesizer(config))
@@ -142,6 +146,15 @@ def _check_server(config: SynthConfig) -> None:
         wait_for_server(config)
     except EngineDiedError as error:
         raise JobFailedError(str(error)) from error
+
+
+def _write_empty_parts(stage: StageFolder, parts: Sequence[str]) -> None:
+    """Parts without a document to convert, which ask for neither workers nor an engine."""
+    for part in parts:
+        files = write_chains(stage.folder, part, ChainedPart(), suffix=f"-{uuid.uuid4().hex[:8]}")
+        stage.commit_once(
+            PartCommit(part=part, files=files, records_in=0, records_out=0, counts={})
+        )
 
 
 def _write_parts(

@@ -15,7 +15,7 @@ from pipeline.run_folder import REPORT_FILE, RunFolder
 from pipeline.stage import FileEntry, Manifest, PartCommit, read_manifest
 from train.attention import choose_backend, implementation_of
 from train.comparison import load_model, score_model
-from train.config import EvalConfig
+from train.config import Attention, EvalConfig
 from train.harness import Tasks
 from train.heldout import evaluate, read_heldout
 from train.model import PackedCausalLM
@@ -25,8 +25,13 @@ from train.suites import expand_suites, local_digest
 _ROWS_AT_ONCE = 4
 
 
-def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
+def run_eval(config: EvalConfig, folder: RunFolder, attention: Attention = "auto") -> Manifest:
     """Measure the exported model on the held-out rows and write `eval/report.json`.
+
+    Args:
+        config: what to measure.
+        folder: of the run.
+        attention: backend that the model was trained with.
 
     Raises:
         InputError: the export is not complete, `eval/` belongs to another config, or a task of
@@ -43,7 +48,7 @@ def run_eval(config: EvalConfig, folder: RunFolder) -> Manifest:
     if done := stage.finished():
         return done
     scores = _score(config, folder)
-    model = load_for_rows(folder.hf)
+    model = load_for_rows(folder.hf, attention)
     heldout = read_heldout(folder.rows, config.max_rows)
     with StageProgress("eval", "rows", len(heldout.rows)) as progress:
         losses = evaluate(
@@ -92,18 +97,22 @@ def _score(config: EvalConfig, folder: RunFolder) -> Scores:
     return scores
 
 
-def load_for_rows(folder: str) -> Any:
+def load_for_rows(folder: str, attention: Attention) -> Any:
     """Load an exported model with an attention for packed rows.
 
     Args:
         folder: the Hugging Face folder.
+        attention: backend on a GPU; on a CPU all rows are computed by `varlen`.
     """
     from transformers import AutoModelForCausalLM
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    attention = implementation_of(choose_backend("auto", device, dtype))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention)
+    wanted = attention if device.type == "cuda" else "auto"
+    implementation = implementation_of(choose_backend(wanted, device, dtype))
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, attn_implementation=implementation
+    )
     return model.to(device).eval()
 
 

@@ -20,6 +20,7 @@ from pipeline.config import StrictConfig
 from pipeline.kept import model_key
 from pipeline.run_folder import RunFolder
 from pipeline.stage import read_manifest
+from train.config import Attention
 from train.harness import Tasks
 from train.scores import KeptScores, Scores
 
@@ -88,12 +89,14 @@ class Meter:
 
     def _heldout(self, folder: RunFolder, key: str) -> HeldoutMeasurement:
         uri = storage.join(folder.root, _FILE)
-        mask = self._train.document_mask
+        mask, attention = self._train.document_mask, self._train.model.attention
         if storage.exists(uri):
             kept = HeldoutMeasurement.model_validate_json(storage.read_bytes(uri))
             if (kept.model, kept.rows, kept.document_mask) == (key, self._rows_key, mask):
                 return kept
-        loss, tokens = _heldout_loss(folder.hf, self._folder.heldout.rows, document_mask=mask)
+        loss, tokens = _heldout_loss(
+            folder.hf, self._folder.heldout.rows, attention, document_mask=mask
+        )
         measured = HeldoutMeasurement(
             model=key, rows=self._rows_key, document_mask=mask, loss=loss, tokens=tokens
         )
@@ -109,14 +112,16 @@ class Meter:
         return scores
 
 
-def _heldout_loss(model_folder: str, rows: str, *, document_mask: bool) -> tuple[float, int]:
+def _heldout_loss(
+    model_folder: str, rows: str, attention: Attention, *, document_mask: bool
+) -> tuple[float, int]:
     """Mean loss in nats over the tokens of all held-out rows, and their number."""
     from pipeline.progress import StageProgress
     from train.evaluate import load_for_rows
     from train.heldout import evaluate, read_heldout
     from train.model import PackedCausalLM
 
-    model, heldout = load_for_rows(model_folder), read_heldout(rows, _ALL_ROWS)
+    model, heldout = load_for_rows(model_folder, attention), read_heldout(rows, _ALL_ROWS)
     with StageProgress("compare", "rows", len(heldout.rows)) as progress:
         losses = evaluate(
             PackedCausalLM(model),
