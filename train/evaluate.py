@@ -102,13 +102,14 @@ def load_for_rows(folder: str, attention: Attention) -> Any:
 
     Args:
         folder: the Hugging Face folder.
-        attention: backend on a GPU; on a CPU all rows are computed by `varlen`.
+        attention: backend that it was trained with; `flex`, which is for GPUs only, becomes
+            `auto` on a CPU.
     """
     from transformers import AutoModelForCausalLM
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    wanted = attention if device.type == "cuda" else "auto"
+    wanted = "auto" if attention == "flex" and device.type == "cpu" else attention
     implementation = implementation_of(choose_backend(wanted, device, dtype))
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, attn_implementation=implementation

@@ -36,7 +36,7 @@ from train.checkpoints.reading import CheckpointReader
 from train.config import ExportConfig, LoraConfig, ModelConfig
 from train.identity import BASE, base_key
 from train.lora import add_lora, export_lora
-from train.metrics import heldout_losses, read_metrics
+from train.metrics import heldout_losses, read_metrics, tokens_by_source
 from train.model import load_shape
 
 _LAYER = re.compile(r"^(.*?\.\d+)\.")
@@ -219,13 +219,8 @@ def _model_card(
     lines = read_metrics(folder.metrics)
     metrics = [line for line in lines if line["step"] <= marker.step]
     mixture = MixtureConfig.model_validate(trained.config["mixture"])
-    tokens: dict[str, int] = {}
-    for line in metrics:
-        for key, count in line.items():
-            if key.startswith("data/") and key.endswith("/tokens"):
-                source = key.removeprefix("data/").removesuffix("/tokens")
-                tokens[source] = tokens.get(source, 0) + count
-    data = "\n".join(f"| {source} | {count:,} |" for source, count in sorted(tokens.items()))
+    tokens = sorted(tokens_by_source(metrics).items())
+    data = "\n".join(f"| {source} | {count:,} |" for source, count in tokens)
     base = trained.config["model"]["init_from"] or "scratch"
     lora = _lora_of(trained)
     lora_line = (

@@ -13,7 +13,8 @@ Optional in a step: `perf/mfu`, where the accelerator's peak is known, and `anom
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from pipeline import storage
 from pipeline.progress import duration
 
 _HELDOUT, _KIND, _LOSS = "heldout/", "kind/", "/loss"
+_DATA, _TOKENS = "data/", "/tokens"
 
 
 class MetricsLog:
@@ -84,6 +86,16 @@ def read_metrics(path: str) -> list[dict[str, Any]]:
 
 def _adds_to(record: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
     return record.get("step") == line["step"] and record.keys() & line.keys() == {"step"}
+
+
+def tokens_by_source(metrics: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Tokens read of each row source, summed over records."""
+    tokens: Counter[str] = Counter()
+    for record in metrics:
+        for key, count in record.items():
+            if key.startswith(_DATA) and key.endswith(_TOKENS):
+                tokens[key.removeprefix(_DATA).removesuffix(_TOKENS)] += int(count)
+    return tokens
 
 
 def heldout_losses(metrics: Mapping[str, Any], by: Literal["source", "kind"]) -> dict[str, float]:

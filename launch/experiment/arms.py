@@ -138,6 +138,11 @@ def _check_arm(name: str, settings: Mapping[str, Any]) -> None:
             raise InputError(f"{where}: unknown section; {_nearest(section, _SECTIONS)}")
         if not isinstance(given, dict):
             raise InputError(f"{where} = {given!r} must be a table of settings")
+        if section == "ingest" and "decontamination" in given:
+            raise InputError(
+                f"{where}.decontamination: an arm may not change what is kept out of the training "
+                f"data, by which all are measured; set it for all arms, in [ingest.decontamination]"
+            )
         for key in given if section == "pack" else ():
             if key in PackConfig.model_fields and key not in _PACK_KEYS:
                 raise InputError(

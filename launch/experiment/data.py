@@ -5,7 +5,6 @@ link to that of the earlier arm.
 """
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from launch.config import PipelineConfig
@@ -19,7 +18,7 @@ from pipeline.config import validate
 from pipeline.contracts import decode_document
 from pipeline.run_folder import RunFolder
 from pipeline.shards import read_lines
-from pipeline.stage import read_commits
+from pipeline.stage import find_manifest, read_commits
 
 DATA_STAGES = {"ingest": "ingest", "synth": "synth", "filter": "filter", "pack": "pack"}
 """Stages that make an arm's rows, and the section that each adds to what decides its output."""
@@ -41,7 +40,7 @@ def make_data(experiment: Experiment) -> None:
         questions = make_questions(texts, continuation.num_questions, continuation.seed)
         write_task(experiment.folder.tasks, CONTINUATION, questions)
         print(f"compare {CONTINUATION}: {len(questions):,} questions", flush=True)
-    owners = find_owners(experiment.arms)
+    owners = find_owners(experiment)
     for arm in experiment.arms:
         print(f"compare data of {arm.name}", flush=True)
         folder = experiment.folder.data(arm.name)
@@ -57,17 +56,38 @@ def make_data(experiment: Experiment) -> None:
                 print(f"{name:<7} as of {owner}", flush=True)
 
 
-def find_owners(arms: Sequence[Arm]) -> dict[str, dict[str, str]]:
-    """By arm and stage, the first arm with the same settings up to there, which does the work."""
-    first: dict[str, str] = {}
-    owners: dict[str, dict[str, str]] = {}
-    for arm in arms:
-        settings = arm.config.model_dump(mode="json")
-        owners[arm.name], key = {}, ""
-        for stage, section in DATA_STAGES.items():
-            key += json.dumps([stage, settings[section]], sort_keys=True)
-            owners[arm.name][stage] = first.setdefault(key, arm.name)
-    return owners
+def find_owners(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """By arm and stage, which arm does the work of all that have the same settings up to there.
+
+    One that has done it already, so that arms may change their order; else the first.
+    """
+    keys = {arm.name: _stage_keys(arm) for arm in experiment.arms}
+    owners: dict[str, str] = {}
+    for arm, keys_of_arm in keys.items():
+        for stage, key in keys_of_arm.items():
+            owner = owners.setdefault(key, arm)
+            if not _has_done(experiment, owner, stage) and _has_done(experiment, arm, stage):
+                owners[key] = arm
+    return {
+        arm: {stage: owners[key] for stage, key in keys_of_arm.items()}
+        for arm, keys_of_arm in keys.items()
+    }
+
+
+def _stage_keys(arm: Arm) -> dict[str, str]:
+    """By stage, all settings that decide what comes out of it."""
+    settings = arm.config.model_dump(mode="json")
+    keys, key = {}, ""
+    for stage, section in DATA_STAGES.items():
+        key += json.dumps([stage, settings[section]], sort_keys=True)
+        keys[stage] = key
+    return keys
+
+
+def _has_done(experiment: Experiment, arm: str, stage: str) -> bool:
+    """Whether an arm's own folder holds a complete stage."""
+    path = stage_named(stage).folder_of(experiment.folder.data(arm))
+    return not Path(path).is_symlink() and find_manifest(path) is not None
 
 
 def invocation_in(folder: RunFolder, values: Values, seed: int = 0) -> Invocation[PipelineConfig]:

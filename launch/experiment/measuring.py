@@ -49,7 +49,7 @@ class Measured:
     loss: float
     """Nats per token of the held-out texts."""
     bits_per_byte: float
-    """The same per byte of text, which does not depend on the tokenizer."""
+    """Of all predicted tokens, per byte of text, so that tokenizers compare."""
     scores: Scores
 
     @property
@@ -70,8 +70,7 @@ class Meter:
         self._folder, self._train = experiment.folder, experiment.base.train
         rows = read_manifest(self._folder.heldout.rows)
         self._rows_key = rows.input_key()
-        num_bytes = sum(len(text.encode()) for text in heldout_texts(experiment))
-        self._tokens_per_byte = rows.counts["tokens"] / num_bytes
+        self._num_bytes = sum(len(text.encode()) for text in heldout_texts(experiment))
         self._task_sets: Sequence[Tasks] = [Tasks(config) for config in experiment.tasks]
 
     def measure(self, folder: RunFolder) -> Measured:
@@ -81,11 +80,12 @@ class Meter:
             InputError: it cannot be loaded, or a task is not usable.
         """
         key = model_key(folder.hf)
-        loss = self._heldout(folder, key).loss
+        heldout = self._heldout(folder, key)
         scores: Scores = {}
         for tasks in self._task_sets:
             scores |= self._score(tasks, folder, key)
-        return Measured(loss, loss / math.log(2) * self._tokens_per_byte, scores)
+        num_bits = heldout.loss * heldout.tokens / math.log(2)
+        return Measured(heldout.loss, num_bits / self._num_bytes, scores)
 
     def _heldout(self, folder: RunFolder, key: str) -> HeldoutMeasurement:
         uri = storage.join(folder.root, _FILE)

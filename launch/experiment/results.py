@@ -10,9 +10,8 @@ from launch.experiment.arms import Experiment
 from launch.experiment.measuring import Measured
 from launch.experiment.statistics import Difference, Spread, difference
 from launch.summary import counts_below
-from pipeline.run_folder import RunFolder
 from pipeline.stage import read_manifest
-from train.metrics import heldout_losses, read_metrics
+from train.metrics import heldout_losses, read_metrics, tokens_by_source
 
 _CONTAMINATED = "contaminated"
 _DIGITS = 4
@@ -190,22 +189,13 @@ def _arm_data(experiment: Experiment, arm: str) -> ArmData:
     dropped = counts_below(read_manifest(folder.filtered), f"pairs_dropped.{_CONTAMINATED}")
     tokens: Counter[str] = Counter()
     for seed in experiment.compare.seeds:
-        tokens.update(_tokens_by_source(experiment.folder.training(arm, seed)))
+        metrics = experiment.folder.training(arm, seed).metrics
+        tokens.update(tokens_by_source(read_metrics(metrics)))
     return ArmData(
         tokens={name: total / len(experiment.compare.seeds) for name, total in tokens.items()},
         documents_contaminated=dict(counts_below(read_manifest(folder.documents), _CONTAMINATED)),
         pairs_contaminated=dict(dropped),
     )
-
-
-def _tokens_by_source(folder: RunFolder) -> Counter[str]:
-    """Tokens that a training read, summed over its steps."""
-    tokens: Counter[str] = Counter()
-    for line in read_metrics(folder.metrics):
-        for key, value in line.items():
-            if key.startswith("data/") and key.endswith("/tokens"):
-                tokens[key.removeprefix("data/").removesuffix("/tokens")] += int(value)
-    return tokens
 
 
 def _curves(experiment: Experiment) -> dict[str, dict[str, Curve]]:

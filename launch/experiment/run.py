@@ -70,7 +70,7 @@ def plan_lines(experiment: Experiment) -> Iterator[str]:
         f"{len(experiment.arms)} arms x {len(seeds)} seeds "
         f"({', '.join(map(str, seeds))}) = {len(experiment.arms) * len(seeds)} trainings"
     )
-    owners = find_owners(experiment.arms)
+    owners = find_owners(experiment)
     for arm in experiment.arms:
         is_reference = arm.name == experiment.compare.reference
         yield f"arm {arm.name}{' (reference)' if is_reference else ''}"

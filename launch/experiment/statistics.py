@@ -10,11 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["better", "worse", "no difference shown", "one seed, no interval"]
+Verdict = Literal[
+    "better",
+    "worse",
+    "no difference shown",
+    "one seed, no interval",
+    "the same in every seed, no interval",
+]
 
 # 97.5% quantiles of Student's t for 1 to 10 degrees of freedom.
 _T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 _NORMAL = 1.959964
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Difference:
 
     mean: float
     low: float | None
-    """Lower end of the 95% interval; None with one seed."""
+    """Lower end of the 95% interval; None where the seeds tell nothing of a spread."""
     high: float | None
     verdict: Verdict
 
@@ -59,6 +66,9 @@ def difference(
     deviation, count = spread.deviation, len(spread.values)
     if deviation is None:
         return Difference(spread.mean, None, None, "one seed, no interval")
+    if spread.mean and math.isclose(deviation, 0.0, abs_tol=abs(spread.mean) * _ROUNDING):
+        # As of scores that count few items: an interval of no width would be a claim.
+        return Difference(spread.mean, None, None, "the same in every seed, no interval")
     half = t_quantile(count - 1) * deviation / math.sqrt(count)
     low, high = spread.mean - half, spread.mean + half
     if low <= 0 <= high:

@@ -1,5 +1,7 @@
 """Settings of decontamination: which evaluation sets, and what counts as overlap."""
 
+from typing import Any
+
 from pydantic import Field
 
 from pipeline.config import StrictConfig
@@ -34,3 +36,10 @@ class DecontaminationConfig(StrictConfig):
     common_share: float = Field(default=0.5, gt=0, le=1)
     """An n-gram in more than this share of a set's records, and in more than ten of them, is the
     set's fixed wording and no contamination; it is ignored and counted."""
+
+    def content_fields(self) -> dict[str, Any]:
+        """What decides which texts are dropped, beside the sets' content; not where these lie."""
+        fields = self.model_dump()
+        for evaluation_set in fields["sets"].values():
+            del evaluation_set["path"]
+        return fields

@@ -58,7 +58,8 @@ def run_ingest(config: IngestConfig, folder: str, allow_append: bool = False) ->
     keys = describe_inputs(inputs)
     if not eval_index.is_empty:
         keys["decontamination"] = eval_index.fingerprint()
-    stage = open_stage(folder, "ingest", config.model_dump(), keys, ingest_growth(allow_append))
+    settings = config.model_dump() | {"decontamination": config.decontamination.content_fields()}
+    stage = open_stage(folder, "ingest", settings, keys, ingest_growth(allow_append))
     if done := stage.finished():
         return done
     stage.adopt()

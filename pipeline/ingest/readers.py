@@ -235,6 +235,7 @@ def _read_parquet(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
 
 def _read_dataset(source: SourceConfig, skip: int) -> Iterator[RawRecord]:
     import datasets
+    from pyarrow import ArrowException
 
     assert source.dataset is not None
     chosen = source.dataset
@@ -252,8 +253,15 @@ def _read_dataset(source: SourceConfig, skip: int) -> Iterator[RawRecord]:
             f"dataset {chosen.path!r} cannot be opened: {error}; correct its name, split or files, "
             f"or download it and give its files"
         ) from error
-    for number, value in enumerate(stream.skip(skip), start=skip + 1):
-        yield RawRecord(f"dataset:{chosen.path}", number, dict(value))
+    number = skip
+    try:
+        for number, value in enumerate(stream.skip(skip), start=skip + 1):
+            yield RawRecord(f"dataset:{chosen.path}", number, dict(value))
+    except (TypeError, ArrowException, datasets.exceptions.DatasetsError) as error:
+        raise InputError(
+            f"dataset {chosen.path!r} cannot be read past record {number:,}: {error}; if columns "
+            f"differ in type between its files, download these and give them as `inputs`"
+        ) from error
 
 
 def _is_utf8(content: bytes) -> bool:

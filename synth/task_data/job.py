@@ -85,7 +85,10 @@ def _settings(config: TasksConfig) -> dict[str, Any]:
     settings = config.model_dump()
     for source in settings["sources"].values():
         del source["inputs"]
-    return settings | {"sources_order": list(config.sources)}
+    return settings | {
+        "decontamination": config.decontamination.content_fields(),
+        "sources_order": list(config.sources),
+    }
 
 
 def _read_sources(
@@ -103,6 +106,7 @@ def _read_sources(
     first = next(iter(config.sources))
     for pattern in leave_out.unmatched():
         ledger.counts[first][f"left_out_nothing.{pattern}"] += 1
+        print(f"tasks   leave_out: {pattern!r} is none of the data sets", flush=True)
 
 
 def _choose(

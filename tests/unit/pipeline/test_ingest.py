@@ -80,6 +80,16 @@ def test_a_local_data_set(tmp_path: Path) -> None:
     assert run_ingest(config, str(tmp_path / "documents")).records_out == 3
 
 
+def test_a_data_set_whose_files_differ_in_type(tmp_path: Path) -> None:
+    files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    files[0].write_text(json.dumps({"text": "one", "tags": "x"}) + "\n")
+    files[1].write_text(json.dumps({"text": "two", "tags": ["y"]}) + "\n")
+    dataset = {"path": "json", "data_files": list(map(str, files))}
+    config = IngestConfig(sources={"s": {"dataset": dataset}})
+    with pytest.raises(InputError, match=r"past record 1: .*give them as `inputs`"):
+        run_ingest(config, str(tmp_path / "documents"))
+
+
 BAD_LINES = {
     "malformed_json": b'{"text": "cut',
     "invalid_utf8": b'{"text": "\xff\xfe"}',
@@ -357,7 +367,9 @@ def test_a_changed_evaluation_set_is_noticed(tmp_path: Path) -> None:
     path = write_jsonl(tmp_path / "in.jsonl", "a")
     settings = with_quiz(tmp_path, SECRET)
     ingest(tmp_path, path, **settings)
-    assert ingest(tmp_path, path, **settings).records_out == 1
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert ingest(tmp_path, path, **with_quiz(elsewhere, SECRET)).records_out == 1
     with_quiz(tmp_path, SECRET, SECRET[::-1])
     with pytest.raises(StaleStageError, match=r"inputs\.decontamination"):
         ingest(tmp_path, path, **settings)

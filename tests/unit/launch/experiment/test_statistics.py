@@ -40,6 +40,13 @@ def test_a_verdict_needs_an_interval_that_excludes_zero(
     assert found.verdict == verdict
 
 
+def test_equal_differences_have_no_interval() -> None:
+    found = difference([0.26, 0.27, 0.25], [0.25, 0.26, 0.24], lower_is_better=False)
+    assert found.mean == pytest.approx(0.01)
+    assert (found.low, found.high) == (None, None)
+    assert found.verdict == "the same in every seed, no interval"
+
+
 def test_one_seed_has_no_interval() -> None:
     found = difference([1.5], [1.0], lower_is_better=True)
     assert (found.mean, found.low, found.high) == (0.5, None, None)

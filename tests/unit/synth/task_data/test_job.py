@@ -124,7 +124,7 @@ def test_the_cap_counts_pairs_of_all_records_of_a_context(tmp_path: Path) -> Non
     assert questions(tmp_path / "tasks") == {"A": ["Q1?", "Q2?", "Q3?"]}
 
 
-def test_data_sets_are_left_out_by_any_of_their_names(tmp_path: Path) -> None:
+def test_data_sets_are_left_out_by_any_of_their_names(tmp_path: Path, capsys) -> None:
     story = {"source": "race", "story": "S", "questions": ["Q?"], "answers": {"input_text": ["A"]}}
     coqa = write_lines(tmp_path / "coqa.jsonl", story, story | {"source": "cnn", "story": "U"})
     manifest = tasks(
@@ -150,6 +150,7 @@ def test_data_sets_are_left_out_by_any_of_their_names(tmp_path: Path) -> None:
         "left_out_nothing.mmlu": 1,
         "pairs_dropped.left_out": 4,
     }
+    assert "leave_out: 'mmlu' is none of the data sets" in capsys.readouterr().out
 
 
 def test_examples_with_a_piece_of_an_evaluation_set(tmp_path: Path) -> None:
