@@ -1,7 +1,7 @@
 """The data of all arms, and the held-out texts: ordinary stages, each done once.
 
-A stage whose settings up to there are those of an earlier arm is not done again: its folder is a
-link to that of the earlier arm.
+A stage whose settings up to there are those of another arm is not done again: its folder is a link
+to that of the other arm.
 """
 
 import json
@@ -40,20 +40,26 @@ def make_data(experiment: Experiment) -> None:
         questions = make_questions(texts, continuation.num_questions, continuation.seed)
         write_task(experiment.folder.tasks, CONTINUATION, questions)
         print(f"compare {CONTINUATION}: {len(questions):,} questions", flush=True)
-    owners = find_owners(experiment)
-    for arm in experiment.arms:
-        print(f"compare data of {arm.name}", flush=True)
-        folder = experiment.folder.data(arm.name)
-        invocation = invocation_in(folder, arm.values)
-        for name in DATA_STAGES:
-            stage, owner = stage_named(name), owners[arm.name][name]
-            path = stage.folder_of(folder)
-            if owner == arm.name:
-                own_folder(path)
+    _make_rows(experiment)
+
+
+def _make_rows(experiment: Experiment) -> None:
+    """Stage by stage, so that what an arm shares is complete, and up to date, before its own."""
+    owners, arms = find_owners(experiment), experiment.arms
+    folders = {arm.name: experiment.folder.data(arm.name) for arm in arms}
+    invocations = {arm.name: invocation_in(folders[arm.name], arm.values) for arm in arms}
+    for name in DATA_STAGES:
+        stage = stage_named(name)
+        paths = {arm: stage.folder_of(folder) for arm, folder in folders.items()}
+        for arm, invocation in invocations.items():
+            if owners[arm][name] == arm:
+                print(f"compare {name} of {arm}", flush=True)
+                own_folder(paths[arm])
                 run_stage(stage, invocation)
-            else:
-                link_folder(path, stage.folder_of(experiment.folder.data(owner)))
-                print(f"{name:<7} as of {owner}", flush=True)
+        for arm in invocations:
+            if (owner := owners[arm][name]) != arm:
+                print(f"compare {name} of {arm}: as of {owner}", flush=True)
+                link_folder(paths[arm], paths[owner])
 
 
 def find_owners(experiment: Experiment) -> dict[str, dict[str, str]]:

@@ -66,7 +66,7 @@ def difference(
     deviation, count = spread.deviation, len(spread.values)
     if deviation is None:
         return Difference(spread.mean, None, None, "one seed, no interval")
-    if spread.mean and math.isclose(deviation, 0.0, abs_tol=abs(spread.mean) * _ROUNDING):
+    if spread.mean and deviation <= abs(spread.mean) * _ROUNDING:
         # As of scores that count few items: an interval of no width would be a claim.
         return Difference(spread.mean, None, None, "the same in every seed, no interval")
     half = t_quantile(count - 1) * deviation / math.sqrt(count)

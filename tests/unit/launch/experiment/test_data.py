@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from launch.config import PipelineConfig
+from launch.experiment import data
 from launch.experiment.data import find_owners, invocation_in
 from launch.experiment.folders import link_folder
+from launch.stages import Invocation, Stage
 from pipeline.ingest.config import IngestConfig
 from pipeline.ingest.job import run_ingest
 from tests.unit.launch.experiment.experiments import small_experiment
@@ -28,8 +31,11 @@ def test_stages_are_shared_up_to_the_first_difference(tmp_path: Path) -> None:
     }
 
 
-def test_work_that_is_done_stays_where_it_is(tmp_path: Path) -> None:
-    """`few` stands after `rules`, and has done what both need."""
+def test_work_that_is_done_stays_where_it_is(tmp_path: Path, monkeypatch) -> None:
+    """`few` stands after `rules`, and has done what both need; it is looked at before it is used.
+
+    What it has done might be of settings since changed, which its own stage refuses.
+    """
     experiment = small_experiment(tmp_path)
     (tmp_path / "a.jsonl").write_text('{"text": "A text."}\n')
     few, rules = (experiment.folder.data(name).documents for name in ("few", "rules"))
@@ -41,6 +47,21 @@ def test_work_that_is_done_stays_where_it_is(tmp_path: Path) -> None:
         "filter": "rules",
         "pack": "rules",
     }
+    asked = []
+
+    def run_stage(stage: Stage, invocation: Invocation[PipelineConfig]) -> None:
+        asked.append((stage.name, Path(invocation.config.run.dir).parent.name))
+
+    monkeypatch.setattr(data, "run_stage", run_stage)
+    monkeypatch.setattr(data, "heldout_texts", lambda _: [])
+    monkeypatch.setattr(data, "make_questions", lambda *_: [])
+    monkeypatch.setattr(data, "write_task", lambda *_: None)
+    data.make_data(experiment)
+    assert asked[4:] == [
+        *(("ingest", arm) for arm in ("vanilla", "few")),
+        *((stage, arm) for stage in ("synth", "filter", "pack") for arm in ("vanilla", "rules")),
+    ]
+    assert Path(rules).readlink() == Path("../../few/data/documents")
 
 
 def test_every_run_can_be_started_by_itself(tmp_path: Path) -> None:

@@ -50,6 +50,15 @@ def test_one_option_alone_stands_in_the_text() -> None:
         assert [option for option in pair.options if option in TEXT] == [pair.response]
 
 
+def test_a_choice_is_asked_for_once_a_text_at_most() -> None:
+    """Its question is the same whatever the options; twice on a text would be a repetition."""
+    kinds = [
+        [pair.kind for pair in ask_about_names(TEXT, OTHERS, random.Random(seed))]
+        for seed in range(50)
+    ]
+    assert {each.count("multiple_choice") for each in kinds} == {0, 1}
+
+
 def test_the_same_stream_asks_the_same() -> None:
     first, again = (list(ask_about_names(TEXT, OTHERS, random.Random(4))) for _ in range(2))
     assert first == again
