@@ -27,6 +27,7 @@ _NAMESPACES = ("--net", "--mount", "--pid", "--uts", "--ipc")
 _PRIVATE = {"/dev/shm": "1777", "/tmp/ray": "1777", "/root/.ssh": "0700", "/run/sshd": "0755"}
 """Folders that a host has for itself, and their modes."""
 BIN = Path(sys.executable).parent
+SSH_SERVER = "/usr/sbin/sshd"
 
 
 def can_have_hosts() -> str:
@@ -76,8 +77,10 @@ class Host:
         with contextlib.suppress(FileNotFoundError):
             (self.folder / f"{self.name}.up").unlink()
         self.init = subprocess.Popen(
-            ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
-            + ["sh", "-e", "-c", "\n".join(set_up)]
+            [
+                *("unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc"),
+                *("sh", "-e", "-c", "\n".join(set_up)),
+            ]
         )
         assert wait_for((self.folder / f"{self.name}.up").exists, 30), f"{self.name} did not boot"
         inside = str(self._process())
@@ -142,7 +145,16 @@ class Host:
     def _entered(self, command: tuple[str, ...], variables: Mapping[str, str]) -> list[str]:
         settings = [f"{key}={text}" for key, text in {**self.environment, **variables}.items()]
         inside = str(self._process())
-        return ["nsenter", "-t", inside, *_NAMESPACES, f"--wd={Path.cwd()}", "env", *settings, *command]
+        return [
+            "nsenter",
+            "-t",
+            inside,
+            *_NAMESPACES,
+            f"--wd={Path.cwd()}",
+            "env",
+            *settings,
+            *command,
+        ]
 
 
 @contextlib.contextmanager
@@ -197,9 +209,12 @@ def serve_ssh(hosts: list[Host]) -> None:
             f"PermitRootLogin prohibit-password\nUsePAM no\nStrictModes no\nMaxStartups 100\n"
         )
     for host in hosts:
-        copies = f"cp {folder / 'id'} /root/.ssh/id_ed25519 && cp {folder / 'known_hosts'} /root/.ssh/"
+        copies = (
+            f"cp {folder / 'id'} /root/.ssh/id_ed25519 && cp {folder / 'known_hosts'} /root/.ssh/"
+        )
         host.run("sh", "-c", f"{copies} && cp {folder / 'id.pub'} /root/.ssh/authorized_keys")
-        host.start("/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config"), log=folder / "sshd.log")
+        host.start(
+            "/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config"), log=folder / "sshd.log"
+        )
     reach = ("ssh", "-o", "BatchMode=yes", hosts[-1].name, "true")
     assert wait_for(lambda: hosts[0].run(*reach, check=False).returncode == 0, 30), "no sshd"
-
