@@ -14,7 +14,7 @@ from pathlib import Path
 from launch.placement import Placement
 from launch.ranks import Ranks
 from pipeline.errors import InputError
-from pipeline.process import EXIT_STOPPED, WATCHED_PROCESS
+from pipeline.process import EXIT_STOPPED, WATCHED_PROCESS, die_with_parent
 from pipeline.run_folder import RunFolder
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
@@ -102,6 +102,8 @@ def run_training(
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches us alone, and we ask the ranks to save
+            # Ranks here watch this process; those elsewhere hear of its end from the launcher.
+            preexec_fn=None if placement.num_local_ranks else die_with_parent,
         )
         assert process.stdout is not None
         ranks.watch(process.pid)

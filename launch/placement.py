@@ -7,6 +7,7 @@
 All hosts see the run's folder, and have the same Python at the same path.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -28,6 +29,7 @@ _HOST_LINE = re.compile(r"(?P<host>[\w.@:-]+)\s+slots=(?P<slots>[1-9]\d*)")
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 # A host that is cut off says nothing more: ssh has to find out by itself, or waits for ever.
 _SSH_NOTICES = "-o BatchMode=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
+_SSH_OPTIONS = "PDSH_SSH_ARGS_APPEND"
 _ASKS_AT_ONCE = 32
 _PASSED_ON = ("DS_ACCELERATOR", "OMP_NUM_THREADS", "TRANSFORMERS_VERBOSITY", "HF_HOME")
 _PASSED_ON_BY_PREFIX = ("GLOO_", "NCCL_", "TORCH_", "HF_HUB_")
@@ -261,7 +263,7 @@ class OverSsh:
         """Which variables go to other hosts, and how ssh finds out that one is gone."""
         return {
             "DS_ENV_FILE": self._variables_file(log_folder),
-            "PDSH_SSH_ARGS_APPEND": _SSH_NOTICES,
+            _SSH_OPTIONS: os.environ.get(_SSH_OPTIONS, _SSH_NOTICES),
         }
 
     def write_files(self, environment: Mapping[str, str], log_folder: str) -> None:

@@ -8,6 +8,10 @@ import psutil
 
 from pipeline.process import WatchedProcess
 
+_LAUNCHER = "deepspeed.launcher.launch"
+_LONGEST_WAY = 2
+"""From the launcher's process to its starter; a shell may stand between."""
+
 
 class SaveRequest:
     """Whether this rank was asked to stop after the step it is in."""
@@ -15,7 +19,7 @@ class SaveRequest:
     def __init__(self) -> None:
         """Take over SIGTERM and SIGUSR1; the launcher turns Ctrl-C into SIGTERM."""
         self._is_requested = False
-        self._parent = WatchedProcess(else_watch=_deepspeed())
+        self._parent = WatchedProcess(else_watch=_starter())
         signal.signal(signal.SIGTERM, self._note)
         signal.signal(signal.SIGUSR1, self._note)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -28,14 +32,20 @@ class SaveRequest:
         self._is_requested = True
 
 
-def _deepspeed() -> int | None:
-    """The `deepspeed` command that a person typed, if it is what started this rank.
+def _starter() -> int | None:
+    """Who started this rank by other means than `ipt` on this machine, if it shows.
 
-    It ends at a signal and leaves the process between it and the ranks, which knows of nothing.
+    The `deepspeed` command that a person typed ends at a signal, and an ssh session with its
+    connection; both leave the process between them and the ranks, which knows of nothing.
     """
     try:
-        command = psutil.Process(os.getppid()).parent()
-        names = [Path(each).name for each in command.cmdline()] if command is not None else []
+        launcher = psutil.Process(os.getppid())
+        if _LAUNCHER not in launcher.cmdline():
+            return None
+        for ancestor in launcher.parents()[:_LONGEST_WAY]:
+            names = [Path(each).name for each in ancestor.cmdline()]
+            if "deepspeed" in names or ancestor.name().startswith("sshd"):
+                return ancestor.pid
     except psutil.Error:
-        return None
-    return command.pid if command is not None and "deepspeed" in names else None
+        pass
+    return None

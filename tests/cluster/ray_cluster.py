@@ -1,6 +1,7 @@
 """A Ray cluster whose nodes are hosts of a drill, with its job server and token authentication."""
 
 import json
+import subprocess
 from pathlib import Path
 
 from tests.cluster.hosts import Host
@@ -21,6 +22,8 @@ class RayCluster:
             folder: for the token and logs.
         """
         self.hosts, self.head = hosts, hosts[0]
+        self.nodes: dict[str, subprocess.Popen[str]] = {}
+        """`ray start` on each host, as last started."""
         self._folder = folder
         token = folder / "token"
         token.write_text("a-secret-of-this-drill-0123456789abcdef")
@@ -42,7 +45,7 @@ class RayCluster:
             if is_head
             else (f"--address={self.head.address}:{_PORT}",)
         )
-        host.start(
+        self.nodes[host.name] = host.start(
             *("ray", "start", *place, "--block", f"--node-ip-address={host.address}"),
             *(f"--num-cpus={slots}", f"--object-store-memory={_STORE_BYTES}"),
             log=self._folder / f"ray-{host.name}.log",

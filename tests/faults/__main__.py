@@ -2,8 +2,13 @@
 
 import sys
 
-from tests.faults import synthesis, training
+from tests.faults import hosts, synthesis, training
 
 if __name__ == "__main__":
-    is_training = sys.argv[1:2] == ["train"]
-    sys.exit(training.main(sys.argv[2:]) if is_training else synthesis.main())
+    match sys.argv[1:]:
+        case ["train", *options]:
+            sys.exit(training.main(options))
+        case ["hosts", *options]:
+            sys.exit(hosts.main(options))
+        case _:
+            sys.exit(synthesis.main())
