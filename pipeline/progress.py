@@ -166,12 +166,12 @@ class _AppendedFile:
         if not self._is_appending:
             self._drop_cut_off_line()
             self._is_appending = True
-        with self._path.open("a", encoding="utf-8") as file:
+        with open(self._path, "a", encoding="utf-8", opener=storage.no_link) as file:
             file.write(line)
 
     def _drop_cut_off_line(self) -> None:
         """Remove what a kill or a full disk left of a line at the end of the file."""
-        with self._path.open("a+b") as file:
+        with open(self._path, "a+b", opener=storage.no_link) as file:
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
 
