@@ -9,6 +9,7 @@ A field that names a file is a `RelativeName` or a `FileName`, so that no reader
 
 import os
 import re
+import stat
 from collections.abc import Iterable
 from typing import Annotated, TypeVar
 
@@ -89,19 +90,26 @@ def require_inside(folder: str, names: Iterable[str]) -> None:
         return
     local = folder.removeprefix("file://")
     root = os.path.realpath(local)
-    within: dict[str, bool] = {}
+    is_within: dict[str, bool] = {}
     for name in names:
         path = os.path.join(local, name)
         parent = os.path.dirname(path)
-        if parent not in within:
-            within[parent] = _is_below(os.path.realpath(parent), root)
-        target = os.path.realpath(path) if os.path.islink(path) else path
-        if not within[parent] or (target is not path and not _is_below(target, root)):
+        if parent not in is_within:
+            is_within[parent] = _is_below(os.path.realpath(parent), root)
+        try:
+            mode = os.lstat(path).st_mode
+            is_inside = is_within[parent]
+            if stat.S_ISLNK(mode):
+                is_inside = is_inside and _is_below(os.path.realpath(path), root)
+                mode = os.stat(path).st_mode
+        except FileNotFoundError:
+            continue
+        if not is_inside:
             raise InputError(
                 f"{path} is a link out of its folder, to {os.path.realpath(path)}; what a folder "
                 f"holds must lie in it: copy it with what its links lead to (cp -rL)"
             )
-        if os.path.exists(target) and not os.path.isfile(target):
+        if not stat.S_ISREG(mode):
             raise InputError(f"{path} is no regular file; take it out, or copy the folder anew")
 
 

@@ -308,29 +308,32 @@ def read_commits(folder: str) -> dict[str, PartCommit]:
         InputError: a sidecar is none, or is another part's, or a file of a part leads elsewhere.
     """
     parts = committed_names(folder)
+    require_inside(folder, [part + _SIDECAR_SUFFIX for part in parts])
     if storage.is_local(folder):
-        return {part: read_commit(folder, part) for part in parts}
-    # Each is a request of its own, which waits more than it works.
-    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        found = pool.map(lambda part: read_commit(folder, part), parts)
-        return dict(zip(parts, found, strict=True))
+        commits = [_read_sidecar(folder, part) for part in parts]
+    else:  # each is a request of its own, which waits more than it works
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            commits = list(pool.map(lambda part: _read_sidecar(folder, part), parts))
+    require_inside(folder, [entry.name for commit in commits for entry in commit.files])
+    return dict(zip(parts, commits, strict=True))
 
 
 def read_commit(folder: str, part: str) -> PartCommit:
-    """The sidecar of one committed part.
+    """The sidecar of one committed part; raises as `read_commits`."""
+    require_inside(folder, [part + _SIDECAR_SUFFIX])
+    commit = _read_sidecar(folder, part)
+    require_inside(folder, [entry.name for entry in commit.files])
+    return commit
 
-    Raises:
-        InputError: as `read_commits`.
-    """
-    sidecar = part + _SIDECAR_SUFFIX
-    require_inside(folder, [sidecar])
-    commit = _parse(PartCommit, storage.join(folder, sidecar))
+
+def _read_sidecar(folder: str, part: str) -> PartCommit:
+    uri = storage.join(folder, part + _SIDECAR_SUFFIX)
+    commit = _parse(PartCommit, uri)
     if commit.part != part:
         raise InputError(
-            f"{storage.join(folder, sidecar)}: part = {commit.part!r}, but it stands where the "
-            f"sidecar of {part} belongs; write the stage anew"
+            f"{uri}: part = {commit.part!r}, but it stands where the sidecar of {part} belongs; "
+            f"write the stage anew"
         )
-    require_inside(folder, [entry.name for entry in commit.files])
     return commit
 
 
