@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline import storage
+from pipeline.redaction import printable
 
 _PLAIN_INTERVAL_S = 10.0
 
 
 def log_line(text: str) -> None:
     """Write one line, with the time of day, into the log of a worker."""
-    print(f"{datetime.now():%H:%M:%S.%f} {text}", flush=True)
+    print(f"{datetime.now():%H:%M:%S.%f} {printable(text)}", flush=True)
 
 
 class StageProgress:
