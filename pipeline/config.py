@@ -60,9 +60,11 @@ def validate(kind: type[ConfigT], values: dict[str, Any], origin: str) -> Config
         InputError: listing every offending key with its value and the rule it breaks; or a URI
             holds credentials.
     """
-    refuse_credentials(values, origin)
     try:
+        refuse_credentials(values)
         return kind.model_validate(values)
+    except InputError as error:
+        raise InputError(f"config {origin}:\n  {error}") from None
     except ValidationError as error:
         lines = [_explain(kind, dict(problem)) for problem in error.errors()]
         raise InputError(f"config {origin}:\n  " + "\n  ".join(lines)) from error
@@ -110,9 +112,7 @@ def _explain(kind: type[BaseModel], problem: dict[str, Any]) -> str:
     dotted = ".".join(location) or "the sections together"
     if problem["type"] != "extra_forbidden":
         # What stands where a variable should be named may be its value.
-        is_hidden = (
-            isinstance(problem["input"], dict) or location[-1:] and location[-1].endswith("_env")
-        )
+        is_hidden = isinstance(problem["input"], dict) or dotted.endswith("_env")
         found = "" if is_hidden else f" = {problem['input']!r}"
         return f"{dotted}{found}: {problem['msg']}"
     known = _fields_at(kind, location[:-1])

@@ -1,8 +1,8 @@
-"""What must not reach a log, a terminal or a file: secrets, and control characters of texts.
+r"""What must not reach a log, a terminal or a file: secrets, and control characters of texts.
 
     https://me:pass@host/a?token=abc     a config that holds it is refused; else shown as ***
     the value of $OPENAI_API_KEY         comes back in a server's error: shown as ***
-    ESC ] 0 ; ... BEL                    a text that would talk to the terminal: shown as \\x1b]0;...
+    ESC ] 0 ; ... BEL                    a text that talks to the terminal: shown as \x1b]0;...
 
 Secrets belong into the environment. Configs name variables there, never values, and are copied into
 manifests, trackers and reports as they are.
@@ -47,7 +47,7 @@ def redacted(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text for a terminal: `redacted`, and control characters of corpora and models spelled out."""
+    """A text for a terminal: `redacted`, and with control characters spelled out."""
     return _CONTROL.sub(lambda found: _spelled(found[0]), redacted(text))
 
 
@@ -55,12 +55,11 @@ def _spelled(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def refuse_credentials(values: Mapping[str, Any], origin: str) -> None:
-    """Refuse a config with a login or a signature in a URI.
+def refuse_credentials(values: Mapping[str, Any]) -> None:
+    """Refuse a login or a signature in a URI.
 
     Args:
-        values: the config, nested.
-        origin: names it in the error.
+        values: a config, nested, or a URI by what it is called.
 
     Raises:
         InputError: names the keys; the values are masked.
@@ -72,9 +71,9 @@ def refuse_credentials(values: Mapping[str, Any], origin: str) -> None:
     ]
     if found:
         raise InputError(
-            f"config {origin}:\n  " + "\n  ".join(found) + "\na config is copied into manifests, "
-            "logs and reports, so that a URI in it may hold no login and no signature; give them "
-            "by the environment (AWS_ACCESS_KEY_ID and the like, ~/.netrc, FSSPEC_..., HF_TOKEN)"
+            "\n  ".join(found) + "\na URI may hold no login and no signature, as it is copied into "
+            "manifests, logs and reports; give them by the environment (AWS_ACCESS_KEY_ID and the "
+            "like, ~/.netrc, FSSPEC_..., HF_TOKEN)"
         )
 
 

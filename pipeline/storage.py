@@ -23,6 +23,7 @@ from typing import IO, Any, cast
 import fsspec
 
 from pipeline.errors import BusyError, InputError
+from pipeline.redaction import refuse_credentials
 
 _PARTIAL_MARK = ".partial-"
 _LOCK_POLL_S = 0.2
@@ -43,8 +44,14 @@ def locate(uri: str) -> tuple[Any, str]:
     """The fsspec file system of a URI, and the path in it.
 
     Listings are never taken from a cache: other machines write below the same folders.
+
+    Raises:
+        InputError: the URI holds credentials, which errors of stores would repeat.
     """
-    options = {} if is_local(uri) else {"use_listings_cache": False}
+    options = {}
+    if not is_local(uri):
+        refuse_credentials({"uri": uri})
+        options["use_listings_cache"] = False
     return cast("tuple[Any, str]", fsspec.core.url_to_fs(uri, **options))
 
 

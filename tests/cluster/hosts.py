@@ -142,7 +142,16 @@ class Host:
     def _entered(self, command: tuple[str, ...], variables: Mapping[str, str]) -> list[str]:
         settings = [f"{key}={text}" for key, text in {**self.environment, **variables}.items()]
         inside = str(self._process())
-        return ["nsenter", "-t", inside, *_NAMESPACES, f"--wd={Path.cwd()}", "env", *settings, *command]
+        return [
+            "nsenter",
+            "-t",
+            inside,
+            *_NAMESPACES,
+            f"--wd={Path.cwd()}",
+            "env",
+            *settings,
+            *command,
+        ]
 
 
 @contextlib.contextmanager
@@ -197,9 +206,12 @@ def serve_ssh(hosts: list[Host]) -> None:
             f"PermitRootLogin prohibit-password\nUsePAM no\nStrictModes no\nMaxStartups 100\n"
         )
     for host in hosts:
-        copies = f"cp {folder / 'id'} /root/.ssh/id_ed25519 && cp {folder / 'known_hosts'} /root/.ssh/"
+        copies = (
+            f"cp {folder / 'id'} /root/.ssh/id_ed25519 && cp {folder / 'known_hosts'} /root/.ssh/"
+        )
         host.run("sh", "-c", f"{copies} && cp {folder / 'id.pub'} /root/.ssh/authorized_keys")
-        host.start("/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config"), log=folder / "sshd.log")
+        host.start(
+            "/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config"), log=folder / "sshd.log"
+        )
     reach = ("ssh", "-o", "BatchMode=yes", hosts[-1].name, "true")
     assert wait_for(lambda: hosts[0].run(*reach, check=False).returncode == 0, 30), "no sshd"
-
