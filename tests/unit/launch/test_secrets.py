@@ -1,8 +1,9 @@
-"""No setting of any config holds a secret: those that have to do with one name a variable."""
+"""No setting of any config holds a secret or runs foreign code unasked; SECURITY.md shows tests."""
 
 import importlib
 import pkgutil
 import re
+from pathlib import Path
 
 import launch
 import pipeline
@@ -45,3 +46,20 @@ def test_no_field_holds_a_secret() -> None:
         if SECRET.search(name) and not name.endswith("_env")
     }
     assert suspects == HARMLESS
+
+
+def test_code_of_models_is_not_run_unless_asked_for() -> None:
+    defaults = {
+        kind.__name__: kind.model_fields["trust_remote_code"].default
+        for kind in every_config()
+        if "trust_remote_code" in kind.model_fields
+    }
+    assert defaults.keys() >= {"ModelConfig", "SynthConfig"}
+    assert not any(defaults.values())
+
+
+def test_the_tests_that_show_it_are_there() -> None:
+    root = Path(__file__).parents[3]
+    named = re.findall(r"`((?:tests|pipeline)/[\w/.]+)`", (root / "SECURITY.md").read_text("utf-8"))
+    assert len(named) > 10
+    assert [path for path in named if not (root / path).is_file()] == []
