@@ -108,7 +108,7 @@ def explain_hang(beats: dict[int, Beat | None]) -> str:
     if not found:
         return "rank 0, through which ranks speak, does not answer"
     silent = sorted(beats.keys() - found.keys())
-    typical = sorted(beat.age_s for beat in found.values())[len(found) // 2]
+    typical = sorted(beat.age_s for beat in found.values())[(len(found) - 1) // 2]
     silent += [rank for rank, beat in found.items() if beat.age_s > 3 * typical + 10]
     if silent:
         names = ", ".join(map(str, sorted(silent)))

@@ -27,6 +27,7 @@ _NAMESPACES = ("--net", "--mount", "--pid", "--uts", "--ipc")
 _PRIVATE = {"/dev/shm": "1777", "/tmp/ray": "1777", "/root/.ssh": "0700", "/run/sshd": "0755"}
 """Folders that a host has for itself, and their modes."""
 BIN = Path(sys.executable).parent
+SSH_SERVER = "/usr/sbin/sshd"
 
 
 def can_have_hosts() -> str:
@@ -76,8 +77,10 @@ class Host:
         with contextlib.suppress(FileNotFoundError):
             (self.folder / f"{self.name}.up").unlink()
         self.init = subprocess.Popen(
-            ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc"]
-            + ["sh", "-e", "-c", "\n".join(set_up)]
+            [
+                *("unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc"),
+                *("sh", "-e", "-c", "\n".join(set_up)),
+            ]
         )
         assert wait_for((self.folder / f"{self.name}.up").exists, 30), f"{self.name} did not boot"
         inside = str(self._process())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.hosts import Host, can_have_hosts, hosts_on_a_network, serve_ssh
+from tests.cluster.hosts import SSH_SERVER, Host, can_have_hosts, hosts_on_a_network, serve_ssh
 from tests.faults.training import prepare
 from tests.integration.conftest import run_ipt
 from tests.processes import wait_for
@@ -107,7 +107,7 @@ def test_each_host_starts_its_part_and_a_host_may_be_cut_off_stopped_or_lost(
 
 
 @pytest.mark.skipif(
-    not (shutil.which("pdsh") and Path("/usr/sbin/sshd").exists()),
+    not (shutil.which("pdsh") and Path(SSH_SERVER).exists()),
     reason="needs pdsh and an ssh server (apt install pdsh openssh-server)",
 )
 def test_one_command_trains_on_the_hosts_of_a_hostfile(
