@@ -18,6 +18,7 @@ from pipeline import storage
 from pipeline.contracts import decode_chain, decode_document
 from pipeline.ingest.seen import SeenKeys
 from pipeline.loader.packed import HELDOUT, TRAIN
+from pipeline.names import require_inside
 from pipeline.run_folder import RunFolder
 from pipeline.shards import read_lines
 from pipeline.stage import Manifest, find_manifest, read_commit, read_commits
@@ -97,6 +98,7 @@ def _check_balance(stage: str, path: str, manifest: Manifest, result: AuditResul
     commits = read_commits(path).values()
     if sum(commit.records_out for commit in commits) != manifest.records_out:
         result.problems.append(f"{stage}: the sidecars do not add up to the manifest")
+    require_inside(path, [entry.name for entry in manifest.parts])
     for entry in manifest.parts:
         uri = storage.join(path, entry.name)
         if not storage.exists(uri):

@@ -21,6 +21,7 @@ from launch.options import (
 )
 from launch.placement import Placement
 from pipeline.process import EXIT_FAILED
+from pipeline.redaction import printable
 
 _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -242,7 +243,11 @@ def status(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> No
     from launch.summary import status_lines
 
     folder, stages = run_named(run, overrides)
-    print(f"would read {folder.root}" if dry_run else "\n".join(status_lines(folder, stages)))
+    print(
+        f"would read {folder.root}"
+        if dry_run
+        else printable("\n".join(status_lines(folder, stages)))
+    )
 
 
 @app.command(epilog="Example: ipt inspect runs/quickstart/filtered/sotu/part-00000000.jsonl.zst")
@@ -263,7 +268,7 @@ def inspect(
         show_config(any_run_of(path, overrides))
     else:
         for line in inspect_lines(path, records):
-            print(line)
+            print(printable(line))
 
 
 @app.command(epilog="Example: ipt render runs/quickstart --output texts.parquet")
@@ -333,7 +338,7 @@ def audit(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> Non
         print(f"would read {folder.root}")
         return
     result = audit_run(folder)
-    print("\n".join([*result.lines, *(f"problem: {line}" for line in result.problems)]))
+    print(printable("\n".join([*result.lines, *(f"problem: {each}" for each in result.problems)])))
     print(f"audit: documents={result.documents} lost={result.lost} duplicated={result.duplicated}")
     if not result.is_clean:
         raise typer.Exit(EXIT_FAILED)

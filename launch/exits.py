@@ -9,6 +9,7 @@ import typer
 
 from pipeline.errors import InputError, JobFailedError, StoppedError
 from pipeline.process import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_STOPPED
+from pipeline.redaction import printable
 
 EXIT_INTERRUPTED = 130
 
@@ -39,5 +40,5 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _fail(message: str, code: int) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
     raise typer.Exit(code)

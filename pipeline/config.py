@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import InputError
+from pipeline.redaction import refuse_credentials
 
 
 class StrictConfig(BaseModel):
@@ -56,10 +57,14 @@ def validate(kind: type[ConfigT], values: dict[str, Any], origin: str) -> Config
     """Build a config from a dict; `origin` names the file in error messages.
 
     Raises:
-        InputError: listing every offending key with its value and the rule it breaks.
+        InputError: listing every offending key with its value and the rule it breaks; or a URI
+            holds credentials.
     """
     try:
+        refuse_credentials(values)
         return kind.model_validate(values)
+    except InputError as error:
+        raise InputError(f"config {origin}:\n  {error}") from None
     except ValidationError as error:
         lines = [_explain(kind, dict(problem)) for problem in error.errors()]
         raise InputError(f"config {origin}:\n  " + "\n  ".join(lines)) from error
@@ -106,7 +111,9 @@ def _explain(kind: type[BaseModel], problem: dict[str, Any]) -> str:
     location = [str(part) for part in problem["loc"]]
     dotted = ".".join(location) or "the sections together"
     if problem["type"] != "extra_forbidden":
-        found = "" if isinstance(problem["input"], dict) else f" = {problem['input']!r}"
+        # What stands where a variable should be named may be its value.
+        is_hidden = isinstance(problem["input"], dict) or dotted.endswith("_env")
+        found = "" if is_hidden else f" = {problem['input']!r}"
         return f"{dotted}{found}: {problem['msg']}"
     known = _fields_at(kind, location[:-1])
     near = difflib.get_close_matches(location[-1], known, n=1)

@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import orjson
 
+from pipeline.errors import InputError
+
 CONTRACT_VERSION = 3
 
 PairKind = Literal["free_form", "multiple_choice", "chain_of_thought", "multiple_choice_cot"]
@@ -134,14 +136,39 @@ def encode(record: Any) -> bytes:
 
 
 def decode_document(line: bytes) -> Document:
-    """Read a `Document` from its line."""
-    return Document(**orjson.loads(line))
+    """Read a `Document` from its line.
+
+    Raises:
+        InputError: the line is none; a shard may come from elsewhere.
+    """
+    try:
+        document = Document(**orjson.loads(line))
+        if not (isinstance(document.id, str) and isinstance(document.text, str)):
+            raise TypeError("id and text must be strings")
+    except (TypeError, ValueError) as error:
+        raise _not_a("document", line, error) from error
+    return document
 
 
 def decode_chain(line: bytes) -> Chain:
-    """Read a `Chain` from its line."""
-    values = orjson.loads(line)
-    return Chain(**{**values, "shots": tuple(map(shot_of, values["shots"]))})
+    """Read a `Chain` from its line.
+
+    Raises:
+        InputError: the line is none.
+    """
+    try:
+        values = orjson.loads(line)
+        return Chain(**{**values, "shots": tuple(map(shot_of, values["shots"]))})
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise _not_a("chain", line, error) from error
+
+
+def _not_a(kind: str, line: bytes, error: Exception) -> InputError:
+    shown = line[:80].decode(errors="replace")
+    return InputError(
+        f"a shard holds {shown!r}, which is no {kind} of contract version {CONTRACT_VERSION} "
+        f"({error!r:.200}); run the stage that writes it again"
+    )
 
 
 def shot_of(values: dict[str, Any]) -> Shot:

@@ -19,13 +19,14 @@ from typing import Any
 from pipeline import storage
 from pipeline.errors import InputError, StaleStageError
 from pipeline.stage import (
+    MANIFEST_FILE,
     STAGE_FILE,
     StageFolder,
     StageIdentity,
     find_identity,
     find_manifest,
-    has_work,
     instance_of,
+    is_sidecar,
 )
 
 _ABSENT = "(absent)"
@@ -85,7 +86,7 @@ def open_stage(
     )
     stage_file = storage.join(folder, STAGE_FILE)
     found = find_identity(folder)
-    if found is None and has_work(folder):
+    if found is None and _has_work(folder):
         raise InputError(
             f"{folder} holds parts but no {STAGE_FILE} that says whose they are, as after a "
             f"removal that was cut off; remove {folder}"
@@ -99,7 +100,7 @@ def open_stage(
     found = _settled(folder, found, wanted, growth)
     if found.fingerprint() == wanted.fingerprint():
         return StageFolder(folder, found)
-    if has_work(folder) or not storage.is_local(folder):
+    if _has_work(folder) or not storage.is_local(folder):
         return _open_grown(folder, found, wanted, growth)
     # A start that failed before its first part binds nobody; on an object store, where nothing
     # keeps two runs apart, it may be another run whose engines are starting.
@@ -178,3 +179,14 @@ def _stale(
         fields=names,
         has_grown=has_grown,
     )
+
+
+def _has_work(folder: str) -> bool:
+    """Whether a folder holds a manifest, a committed part or a complete checkpoint."""
+    names = storage.list_files(folder)
+    return any(is_sidecar(name) or _is_marker(name) or name == MANIFEST_FILE for name in names)
+
+
+def _is_marker(name: str) -> bool:
+    basename = name.rpartition("/")[2]
+    return basename.startswith("step-") and basename.endswith(".json")

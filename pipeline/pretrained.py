@@ -48,7 +48,7 @@ def resolve_package_path(reference: str) -> str:
     Any other reference comes back unchanged. PATH may hold glob characters.
 
     Raises:
-        InputError: the package is not installed.
+        InputError: the package is not installed, or PATH leads out of it.
     """
     if not reference.startswith(PACKAGE_SCHEME):
         return reference
@@ -59,6 +59,8 @@ def resolve_package_path(reference: str) -> str:
             f"{reference}: the package {package!r} is not installed in this environment; "
             f"install it (`make setup` does so for the quickstart's packages) or name another path"
         )
+    if ".." in inside.split("/") or inside.startswith("/"):
+        raise InputError(f"{reference}: must be a path inside the package, without ..")
     return str(Path(spec.submodule_search_locations[0]) / inside)
 
 

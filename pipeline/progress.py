@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pipeline import storage
+from pipeline.redaction import printable
 
 _PLAIN_INTERVAL_S = 10.0
 
 
 def log_line(text: str) -> None:
     """Write one line, with the time of day, into the log of a worker."""
-    print(f"{datetime.now():%H:%M:%S.%f} {text}", flush=True)
+    print(f"{datetime.now():%H:%M:%S.%f} {printable(text)}", flush=True)
 
 
 class StageProgress:
@@ -166,12 +167,12 @@ class _AppendedFile:
         if not self._is_appending:
             self._drop_cut_off_line()
             self._is_appending = True
-        with self._path.open("a", encoding="utf-8") as file:
+        with open(self._path, "a", encoding="utf-8", opener=storage.no_link) as file:
             file.write(line)
 
     def _drop_cut_off_line(self) -> None:
         """Remove what a kill or a full disk left of a line at the end of the file."""
-        with self._path.open("a+b") as file:
+        with open(self._path, "a+b", opener=storage.no_link) as file:
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
 

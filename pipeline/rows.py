@@ -144,11 +144,14 @@ def decode_block(data: bytes, uri: str) -> RowBlock:
     """Read one frame's content; arrays are read-only views into `data`.
 
     Raises:
-        InputError: `data` does not have the size its header announces.
+        InputError: `data` does not have the size its header announces, or its documents and spans
+            are not within its rows: they are counted on when memory is asked for.
     """
     if len(data) < _HEADER.size:
         raise InputError(f"{uri}: a row frame of {len(data)} bytes has no header; pack again")
     num_rows, seq_len, token_bytes, num_segments, num_spans = _HEADER.unpack_from(data)
+    if token_bytes not in (2, 4):
+        raise InputError(f"{uri}: tokens of {token_bytes} bytes; 2 or 4 are written; pack again")
     counts = num_rows * 2 + num_segments + num_spans * 2
     if len(data) != _HEADER.size + num_rows * seq_len * token_bytes + counts * _COUNT.itemsize:
         raise InputError(f"{uri}: a row frame does not match its header; pack again")
@@ -156,6 +159,14 @@ def decode_block(data: bytes, uri: str) -> RowBlock:
     rest = np.frombuffer(data, _COUNT, counts, _HEADER.size + tokens.nbytes)
     edges = np.cumsum([num_rows, num_segments, num_rows])
     segment_counts, segment_lengths, span_counts, spans = np.split(rest, edges)
+    is_whole = (
+        int(segment_counts.sum()) == num_segments
+        and int(span_counts.sum()) == num_spans
+        and int(segment_lengths.sum()) <= num_rows * seq_len
+        and (not num_spans or int(spans.max()) <= seq_len)
+    )
+    if not is_whole:
+        raise InputError(f"{uri}: documents of a row frame reach beyond its rows; pack again")
     return RowBlock(
         tokens.reshape(num_rows, seq_len),
         RowLayout(segment_counts, segment_lengths, span_counts, spans.reshape(num_spans, 2)),

@@ -28,6 +28,9 @@ _ENTRY = np.dtype([("compressed", "<u4"), ("raw", "<u4"), ("checksum", "<u4")])
 _LEVEL = 3
 _TAIL_BYTES = 1 << 14
 _OPEN_FILES = 256
+_MAX_FRAMES = 1 << 24
+MAX_FRAME_BYTES = 1 << 28
+"""Largest frame, compressed or not: a seek table that promises more is not believed."""
 _of_thread = threading.local()
 
 
@@ -41,7 +44,16 @@ class SeekableWriter:
         self._entries: list[tuple[int, int, int]] = []
 
     def write_frame(self, data: bytes) -> None:
-        """Compress `data` into one frame of its own."""
+        """Compress `data` into one frame of its own.
+
+        Raises:
+            InputError: it is longer than `MAX_FRAME_BYTES`.
+        """
+        if len(data) > MAX_FRAME_BYTES:
+            raise InputError(
+                f"a frame of {len(data):,} bytes: at most {MAX_FRAME_BYTES:,} are read again; "
+                f"lower pack.rows_per_frame or pack.seq_len"
+            )
         frame = self._compressor.compress(data)
         self._sink.write(frame)
         self._entries.append((len(frame), len(data), _checksum(data)))
@@ -188,6 +200,8 @@ def _read_table(uri: str, reader: RangeReader) -> SeekableReader:
         num_frames, descriptor, magic = _FOOTER.unpack_from(tail, len(tail) - _FOOTER.size)
         if magic != _SEEKABLE_MAGIC or descriptor != _HAS_CHECKSUMS:
             raise InputError(_no_table(uri))
+        if num_frames > _MAX_FRAMES:  # reading their table would be reading everything
+            raise InputError(f"{uri}: {num_frames:,} frames; at most {_MAX_FRAMES:,} are read")
         content = num_frames * _ENTRY.itemsize + _FOOTER.size
         if _HEADER.size + content > len(tail):
             tail = reader.read(uri, -(_HEADER.size + content), None)
@@ -200,6 +214,13 @@ def _read_table(uri: str, reader: RangeReader) -> SeekableReader:
     ):
         raise InputError(_no_table(uri))
     entries = np.frombuffer(tail, dtype=_ENTRY, count=num_frames, offset=start)
+    # Both sizes are asked for in memory before a frame can be seen to be another.
+    for size in ("compressed", "raw"):
+        if num_frames and (largest := int(entries[size].max())) > MAX_FRAME_BYTES:
+            raise InputError(
+                f"{uri}: its seek table promises a frame of {largest:,} bytes ({size}), at most "
+                f"{MAX_FRAME_BYTES:,} are written; pack this shard again"
+            )
     offsets = np.zeros(num_frames + 1, dtype=np.int64)
     np.cumsum(entries["compressed"], out=offsets[1:])
     return SeekableReader(uri, offsets, entries["checksum"].copy(), entries["raw"].copy(), reader)
@@ -208,7 +229,8 @@ def _read_table(uri: str, reader: RangeReader) -> SeekableReader:
 def _decompressor() -> zstandard.ZstdDecompressor:
     """One a thread: it must not be shared, and costs more to make than a small frame to read."""
     if not hasattr(_of_thread, "decompressor"):
-        _of_thread.decompressor = zstandard.ZstdDecompressor()
+        # No frame needs to remember more than it holds, and its size is known by now.
+        _of_thread.decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_FRAME_BYTES)
     decompressor: zstandard.ZstdDecompressor = _of_thread.decompressor
     return decompressor
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from typing import IO, Any, cast
 
 import zstandard
@@ -13,6 +14,8 @@ from pipeline.errors import InputError
 from pipeline.stage import FileEntry
 
 _LEVEL = 3
+MAX_LINE_BYTES = 1 << 28
+"""Longest record of a shard, decompressed: a longer one is neither written nor read."""
 
 
 class LineShardWriter:
@@ -24,8 +27,18 @@ class LineShardWriter:
         self.num_records = 0
 
     def write(self, record: Any) -> None:
-        """Append one record (a dataclass of `pipeline.contracts` or a dict)."""
-        self._compressor.write(encode(record))
+        """Append one record (a dataclass of `pipeline.contracts` or a dict).
+
+        Raises:
+            InputError: it is longer than `MAX_LINE_BYTES`.
+        """
+        line = encode(record)
+        if len(line) > MAX_LINE_BYTES:
+            raise InputError(
+                f"{self._name}: record {self.num_records} has {len(line):,} bytes, a shard takes "
+                f"{MAX_LINE_BYTES:,}; lower ingest.max_record_bytes, or set split_chars"
+            )
+        self._compressor.write(line)
         self.num_records += 1
 
     def entry(self) -> FileEntry:
@@ -55,11 +68,19 @@ def read_lines(uri: str) -> Iterator[bytes]:
     """Stream the lines of a shard.
 
     Raises:
-        InputError: the shard is missing, cut short or corrupt; names the shard and the offset.
+        InputError: the shard is missing, cut short or corrupt, or has a line of more than
+            `MAX_LINE_BYTES`; names the shard and the offset.
     """
     try:
         file = storage.open_read(uri)
     except FileNotFoundError:
         raise InputError(f"{uri}: no such shard; run the stage that writes it again") from None
     with file:
-        yield from open_decompressed(file, uri)
+        stream = open_decompressed(file, uri)
+        for line in iter(partial(stream.readline, MAX_LINE_BYTES + 1), b""):
+            if len(line) > MAX_LINE_BYTES:
+                raise InputError(
+                    f"{uri}: a line has more than {MAX_LINE_BYTES:,} bytes, which no stage writes; "
+                    f"run the stage that writes the shard again"
+                )
+            yield line

@@ -26,6 +26,7 @@ from pipeline import storage
 from pipeline.config import ConfigT, StrictConfig, flatten
 from pipeline.contracts import CONTRACT_VERSION
 from pipeline.errors import InputError, StaleStageError
+from pipeline.names import RelativeName, read_record, require_inside
 
 # `FileEntry` has a field `bytes`, which hides the type inside that class.
 ReadBytes = bytes
@@ -39,7 +40,7 @@ _REQUESTS_AT_ONCE = 32
 class FileEntry(StrictConfig):
     """One committed data file, its name relative to the stage's folder."""
 
-    name: str
+    name: RelativeName
     records: int
     tokens: int = 0
     bytes: int
@@ -55,7 +56,7 @@ class FileEntry(StrictConfig):
 class PartCommit(StrictConfig):
     """The sidecar of a part. `records_in == records_out + sum(dropped.values())` always holds."""
 
-    part: str
+    part: RelativeName
     files: list[FileEntry]
     records_in: int
     records_out: int
@@ -286,7 +287,7 @@ class StageFolder:
     def _remove_strays(self, committed_files: Collection[str]) -> None:
         """Remove files that killed or beaten writers left: partial ones, and those of no part."""
         for name in storage.list_files(self.folder):
-            is_shard = _is_part_file(name) and not _is_sidecar(name)
+            is_shard = _is_part_file(name) and not is_sidecar(name)
             if storage.is_partial(name) or (is_shard and name not in committed_files):
                 storage.remove_file(self.uri(name))
 
@@ -296,24 +297,44 @@ def committed_names(folder: str) -> list[str]:
     return [
         name.removesuffix(_SIDECAR_SUFFIX)
         for name in storage.list_files(folder)
-        if _is_sidecar(name)
+        if is_sidecar(name)
     ]
 
 
 def read_commits(folder: str) -> dict[str, PartCommit]:
-    """All committed parts below `folder` by name, in name order."""
-    uris = [storage.join(folder, name) for name in storage.list_files(folder) if _is_sidecar(name)]
+    """All committed parts below `folder` by name, in name order.
+
+    Raises:
+        InputError: a sidecar is none, or is another part's, or a file of a part leads elsewhere.
+    """
+    parts = committed_names(folder)
+    require_inside(folder, [part + _SIDECAR_SUFFIX for part in parts])
     if storage.is_local(folder):
-        commits = [_parse(PartCommit, uri) for uri in uris]
+        commits = [_read_sidecar(folder, part) for part in parts]
     else:  # each is a request of its own, which waits more than it works
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            commits = list(pool.map(lambda uri: _parse(PartCommit, uri), uris))
-    return {commit.part: commit for commit in commits}
+            commits = list(pool.map(lambda part: _read_sidecar(folder, part), parts))
+    require_inside(folder, [entry.name for commit in commits for entry in commit.files])
+    return dict(zip(parts, commits, strict=True))
 
 
 def read_commit(folder: str, part: str) -> PartCommit:
-    """The sidecar of one committed part."""
-    return _parse(PartCommit, storage.join(folder, part + _SIDECAR_SUFFIX))
+    """The sidecar of one committed part; raises as `read_commits`."""
+    require_inside(folder, [part + _SIDECAR_SUFFIX])
+    commit = _read_sidecar(folder, part)
+    require_inside(folder, [entry.name for entry in commit.files])
+    return commit
+
+
+def _read_sidecar(folder: str, part: str) -> PartCommit:
+    uri = storage.join(folder, part + _SIDECAR_SUFFIX)
+    commit = _parse(PartCommit, uri)
+    if commit.part != part:
+        raise InputError(
+            f"{uri}: part = {commit.part!r}, but it stands where the sidecar of {part} belongs; "
+            f"write the stage anew"
+        )
+    return commit
 
 
 def read_manifest(folder: str) -> Manifest:
@@ -353,20 +374,7 @@ def find_identity(folder: str) -> StageIdentity | None:
 
 
 def _parse(kind: type[ConfigT], uri: str) -> ConfigT:
-    try:
-        return kind.model_validate_json(storage.read_bytes(uri))
-    except ValueError as error:
-        first_line = str(error).splitlines()[0]
-        raise InputError(
-            f"{uri} cannot be read as a {kind.__name__} of contract version {CONTRACT_VERSION}: "
-            f"{first_line}; write the stage anew"
-        ) from error
-
-
-def has_work(folder: str) -> bool:
-    """Whether a folder holds a manifest, a committed part or a complete checkpoint."""
-    names = storage.list_files(folder)
-    return any(_is_sidecar(name) or _is_marker(name) or name == MANIFEST_FILE for name in names)
+    return read_record(kind, uri, f"write the stage anew (contract version {CONTRACT_VERSION})")
 
 
 def _same(found: StageIdentity | None, identity: StageIdentity) -> bool:
@@ -387,10 +395,6 @@ def _is_part_file(name: str) -> bool:
     return name.rpartition("/")[2].startswith("part-")
 
 
-def _is_sidecar(name: str) -> bool:
+def is_sidecar(name: str) -> bool:
+    """Whether a file of a stage's folder is a part's sidecar, by its name."""
     return _is_part_file(name) and name.endswith(_SIDECAR_SUFFIX)
-
-
-def _is_marker(name: str) -> bool:
-    basename = name.rpartition("/")[2]
-    return basename.startswith("step-") and basename.endswith(_SIDECAR_SUFFIX)

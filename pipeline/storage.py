@@ -6,6 +6,7 @@ one or none. `create` is the one race that has a winner: of several writers exac
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
@@ -21,7 +22,8 @@ from typing import IO, Any, cast
 
 import fsspec
 
-from pipeline.errors import BusyError
+from pipeline.errors import BusyError, InputError
+from pipeline.redaction import refuse_credentials
 
 _PARTIAL_MARK = ".partial-"
 _LOCK_POLL_S = 0.2
@@ -42,8 +44,14 @@ def locate(uri: str) -> tuple[Any, str]:
     """The fsspec file system of a URI, and the path in it.
 
     Listings are never taken from a cache: other machines write below the same folders.
+
+    Raises:
+        InputError: the URI holds credentials, which errors of stores would repeat.
     """
-    options = {} if is_local(uri) else {"use_listings_cache": False}
+    options = {}
+    if not is_local(uri):
+        refuse_credentials({"uri": uri})
+        options["use_listings_cache"] = False
     return cast("tuple[Any, str]", fsspec.core.url_to_fs(uri, **options))
 
 
@@ -192,6 +200,22 @@ def _sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
+def no_link(path: str, flags: int) -> int:
+    """An opener for files that are appended to: never through a link that a folder came with.
+
+    Raises:
+        InputError: `path` is a link.
+    """
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError(
+            f"{path} is a link to {os.path.realpath(path)}, which would be written to; remove it"
+        ) from error
+
+
 def exists(uri: str) -> bool:
     """Whether a file or folder is there."""
     filesystem, path = locate(uri)
@@ -231,8 +255,12 @@ def remove_file(uri: str) -> None:
 
 
 def remove_tree(folder: str) -> None:
-    """Remove a folder with everything in it, if it is there."""
+    """Remove a folder with everything in it, if it is there; of a link, the link alone."""
     filesystem, path = locate(folder)
+    if is_local(folder) and os.path.islink(path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return
     if not filesystem.exists(path):
         return
     with contextlib.suppress(FileNotFoundError):  # another run may be removing it, too
@@ -267,7 +295,7 @@ def exclusive(folder: str, wait_s: float = 0.0) -> Iterator[None]:
         return
     local = Path(folder.removeprefix("file://"))
     local.mkdir(parents=True, exist_ok=True)
-    with open(local / ".lock", "a+", encoding="ascii") as lock:
+    with open(local / ".lock", "a+", encoding="ascii", opener=no_link) as lock:
         _acquire(lock, folder, time.monotonic() + wait_s)
         lock.seek(0)
         lock.truncate()

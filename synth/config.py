@@ -16,8 +16,8 @@ class OpenAIConfig(StrictConfig):
     """Where the server is."""
     model: str = ""
     """Name under which it serves the model; empty: `synth.model`, whose tokenizer is used here."""
-    api_key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; the key itself belongs in no file."""
+    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=r"^[A-Z_][A-Z0-9_]*$")
+    """Environment variable that holds the key, in capitals; the key itself belongs in no file."""
     endpoint: Literal["token_ids", "text", "chat"] = "token_ids"
     """`token_ids`: completions of exactly our tokens (vLLM); `text`: completions of the same as
     text; `chat`: chat completions, for servers that have nothing else (protocol `chat` only)."""

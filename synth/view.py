@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from pipeline.progress import duration, short_number
+from pipeline.redaction import printable
 
 _WINDOW_S = 60.0
 _PLAIN_INTERVAL_S = 10.0
@@ -128,10 +129,11 @@ class SynthView:
 
     def say(self, text: str) -> None:
         """Show a sentence."""
+        shown = f"synth   {printable(text)}"
         if self._live is not None:
-            self._live.console.print(f"synth   {text}")
+            self._live.console.print(shown, markup=False)
         else:
-            print(f"synth   {text}", flush=True)
+            print(shown, flush=True)
 
 
 def _table(line: Mapping[str, Any]) -> Table:

@@ -31,12 +31,8 @@ class MetricsLog:
     def __init__(self, path: str, num_steps_done: int) -> None:
         """Open `path`, dropping lines of steps that will be done again."""
         self._path = Path(path)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_metrics(path) if line["step"] <= num_steps_done]
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        partial.replace(self._path)
-
+        storage.write_atomic(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self._held_back = b""
 
     def append(self, metrics: Mapping[str, Any]) -> None:

@@ -116,8 +116,9 @@ class IngestConfig(StrictConfig):
     """Corpora by name; the name becomes each document's `source`."""
     docs_per_part: int = Field(default=4096, ge=1)
     """Documents of a part, the unit of commit and of all later work."""
-    max_record_bytes: int = Field(default=32 * 2**20, ge=1024)
-    """A longer record (line or text file) is dropped, unread, as `too_long`."""
+    max_record_bytes: int = Field(default=32 * 2**20, ge=1024, le=2**27)
+    """A longer record (line, row or text file), decompressed, is dropped as `too_long`; a line of
+    64 times as much is taken for a damaged file."""
     decontamination: DecontaminationConfig = DecontaminationConfig()
     """Evaluation sets; a document that holds a piece of one is dropped as `contaminated`."""
 

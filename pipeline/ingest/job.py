@@ -24,11 +24,11 @@ from pipeline.ingest.extraction import extract
 from pipeline.ingest.growth import ingest_growth
 from pipeline.ingest.readers import (
     InputFile,
-    RawRecord,
     describe_inputs,
     list_inputs,
     read_records,
 )
+from pipeline.ingest.records import RawRecord
 from pipeline.ingest.seen import SeenKeys
 from pipeline.ingest.splitting import split_text
 from pipeline.opening import open_stage

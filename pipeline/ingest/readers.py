@@ -9,33 +9,22 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import fsspec
 import orjson
 
 from pipeline import storage
-from pipeline.compression import open_decompressed
-from pipeline.errors import DamagedInputError, InputError
+from pipeline.compression import bounded_lines
+from pipeline.errors import InputError
 from pipeline.ingest.config import SourceConfig
 from pipeline.ingest.json_arrays import is_json_array, read_json_array
+from pipeline.ingest.parquet import read_parquet
+from pipeline.ingest.records import RawRecord, is_nested_too_deep, row_record
 from pipeline.pretrained import resolve_package_path
 
 _BOM = b"\xef\xbb\xbf"
 _EXCERPT_BYTES = 200
-_PARQUET_BATCH_ROWS = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class RawRecord:
-    """One record as it was found: a `value`, or the `problem` that kept it from being read."""
-
-    file: str
-    line: int
-    value: dict[str, Any] | None
-    problem: str = ""
-    excerpt: str = ""
-    had_bom: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +72,13 @@ def read_records(
         source: the source `file` belongs to.
         file: one of `list_inputs(source)`.
         skip: records already done.
-        max_bytes: a longer line or text file comes out as the problem `too_long`.
+        max_bytes: a longer line, row or text file comes out as the problem `too_long`.
 
     Raises:
         DamagedInputError: damaged compressed data or a damaged Parquet file; names file and offset.
     """
     if source.dataset is not None:
-        return _read_dataset(source, skip)
+        return _read_dataset(source, skip, max_bytes)
     suffix = _format_of(file.uri)
     assert suffix is not None, file
     return _READERS[suffix](file.uri, skip, max_bytes)
@@ -130,7 +119,7 @@ def _format_of(name: str) -> str | None:
 
 def _read_jsonl(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
     with storage.open_read(uri) as raw:
-        for number, (line, size) in enumerate(_bounded_lines(raw, uri, max_bytes), start=1):
+        for number, (line, size) in enumerate(bounded_lines(raw, uri, max_bytes), start=1):
             if number <= skip:
                 continue
             if size > max_bytes:
@@ -142,19 +131,6 @@ def _read_jsonl(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
                 yield RawRecord(uri, number, None, "blank_line")
 
 
-def _bounded_lines(raw: IO[bytes], uri: str, max_bytes: int) -> Iterator[tuple[bytes, int]]:
-    """Lines with their true size; of an over-long line only the beginning is kept."""
-    stream = open_decompressed(raw, uri)
-    while line := stream.readline(max_bytes + 2):
-        size = len(line)
-        if size > max_bytes and not line.endswith(b"\n"):
-            while chunk := stream.readline(1 << 20):
-                size += len(chunk)
-                if chunk.endswith(b"\n"):
-                    break
-        yield line, size
-
-
 def _parse_json(uri: str, number: int, content: bytes, *, had_bom: bool) -> RawRecord:
     try:
         value = orjson.loads(content)
@@ -163,6 +139,8 @@ def _parse_json(uri: str, number: int, content: bytes, *, had_bom: bool) -> RawR
         return RawRecord(uri, number, None, problem, _excerpt(content))
     if not isinstance(value, dict):
         return RawRecord(uri, number, None, "not_an_object", _excerpt(content))
+    if is_nested_too_deep(value):
+        return RawRecord(uri, number, None, "nested_too_deep", _excerpt(content))
     if any(isinstance(field, float) for field in value.values()):
         value = json.loads(content)  # integers beyond 64 bits, which orjson rounds, stay exact
     return RawRecord(uri, number, value, had_bom=had_bom)
@@ -176,7 +154,10 @@ def _read_json(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
         if number <= skip:
             continue
         if problem := _array_problem(value, size, max_bytes):
-            excerpt = str(value)[:_EXCERPT_BYTES].encode(errors="replace").decode()
+            shown = f"{type(value).__name__} of {size:,} characters"
+            if problem != "nested_too_deep":  # what is cannot be written out
+                shown = str(value)[:_EXCERPT_BYTES]
+            excerpt = shown.encode(errors="replace").decode()
             yield RawRecord(uri, number, None, problem, excerpt)
         else:
             yield RawRecord(uri, number, value)
@@ -186,11 +167,13 @@ def _array_problem(value: Any, size: int, max_bytes: int) -> str:
     """Why an item of a JSON array is no record; empty if it is one."""
     if size > max_bytes:
         return "too_long"
+    if is_nested_too_deep(value):
+        return "nested_too_deep"
     if not isinstance(value, dict):
         return "not_an_object"
     try:
         json.dumps(value, ensure_ascii=False).encode()
-    except (UnicodeEncodeError, RecursionError):  # half of a surrogate pair, as in a JSON line
+    except UnicodeEncodeError:  # half of a surrogate pair, as in a JSON line
         return "malformed_json"
     return ""
 
@@ -209,31 +192,7 @@ def _read_text(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
         yield RawRecord(uri, 1, value, had_bom=content.startswith(_BOM))
 
 
-def _read_parquet(uri: str, skip: int, max_bytes: int) -> Iterator[RawRecord]:
-    import pyarrow
-    import pyarrow.parquet
-
-    del max_bytes  # Parquet rows have no line whose length could be bounded before it is read.
-    with storage.open_read(uri) as file:
-        number = 0
-        try:
-            table = pyarrow.parquet.ParquetFile(file)
-            for batch in table.iter_batches(batch_size=_PARQUET_BATCH_ROWS):
-                number += batch.num_rows
-                if number <= skip:
-                    continue
-                first = number - batch.num_rows + 1
-                for line, value in enumerate(batch.to_pylist(), start=first):
-                    if line > skip:
-                        yield RawRecord(uri, line, value)
-        except pyarrow.ArrowException as error:
-            raise DamagedInputError(
-                f"{uri}: damaged Parquet near byte {file.tell()}, after row {number}: {error}; "
-                f"fetch the file again or leave it out"
-            ) from error
-
-
-def _read_dataset(source: SourceConfig, skip: int) -> Iterator[RawRecord]:
+def _read_dataset(source: SourceConfig, skip: int, max_bytes: int) -> Iterator[RawRecord]:
     import datasets
     from pyarrow import ArrowException
 
@@ -256,7 +215,7 @@ def _read_dataset(source: SourceConfig, skip: int) -> Iterator[RawRecord]:
     number = skip
     try:
         for number, value in enumerate(stream.skip(skip), start=skip + 1):
-            yield RawRecord(f"dataset:{chosen.path}", number, dict(value))
+            yield row_record(f"dataset:{chosen.path}", number, dict(value), max_bytes)
     except (TypeError, ArrowException, datasets.exceptions.DatasetsError) as error:
         raise InputError(
             f"dataset {chosen.path!r} cannot be read past record {number:,}: {error}; if columns "
@@ -282,7 +241,7 @@ _READERS: dict[str, Callable[[str, int, int], Iterator[RawRecord]]] = {
     ".jsonl.gz": _read_jsonl,
     ".jsonl.zst": _read_jsonl,
     **dict.fromkeys(sorted(_JSON), _read_json),
-    ".parquet": _read_parquet,
+    ".parquet": read_parquet,
     ".txt": _read_text,
 }
 _KNOWN = f"readable are {', '.join(_READERS)}, folders and globs of them (.json by name only)"

@@ -22,6 +22,7 @@ from pipeline.loader.order import Growth, RowOrder, source_key
 from pipeline.loader.table import make_table, open_table, table_bytes
 from pipeline.loader.windows import SourceRows
 from pipeline.mixture.planning import PackedSources
+from pipeline.names import FileName, RelativeName, read_record
 from pipeline.rows import ROWS_SUFFIX
 from pipeline.seekable import DirectReader, RangeReader
 from pipeline.stage import MANIFEST_FILE, FileEntry, StageIdentity
@@ -54,7 +55,7 @@ class SourcesFile(StrictConfig):
     seq_len: int
     token_bytes: int
     rows_per_frame: int
-    sources: dict[str, dict[str, SplitSize]]
+    sources: dict[RelativeName, dict[FileName, SplitSize]]
 
 
 def write_tables(
@@ -196,10 +197,5 @@ def open_rows(folder: str, split: str = TRAIN, reader: RangeReader | None = None
             f"{folder}: packing is not complete, or was done by another version; "
             f"run `ipt pack` (remove the folder first if that finds it complete)"
         )
-    try:
-        info = SourcesFile.model_validate_json(storage.read_bytes(uri))
-    except ValueError as error:
-        raise InputError(
-            f"{uri} cannot be read: {str(error).splitlines()[0]}; pack again"
-        ) from error
+    info = read_record(SourcesFile, uri, "pack again")
     return PackedRows(folder, info, split, (reader or DirectReader()).of(info.input_key))

@@ -20,6 +20,7 @@ from pipeline.loader.packed import PackedRows, SplitSize, digest_of
 from pipeline.mixture.config import MixtureConfig
 from pipeline.mixture.planning import PackedSources, plan_schedule
 from pipeline.mixture.schedule import Event, Mixture
+from pipeline.names import RelativeName
 from pipeline.rows import ROWS_SUFFIX
 from pipeline.stage import read_manifest
 
@@ -28,7 +29,7 @@ class Snapshot(StrictConfig):
     """All sources from row `row` of a run on."""
 
     row: int
-    sizes: dict[str, SplitSize]
+    sizes: dict[RelativeName, SplitSize]
 
 
 class LoaderState(StrictConfig):

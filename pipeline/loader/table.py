@@ -121,7 +121,13 @@ def open_table(uri: str, rows_per_frame: int) -> RowTable:
             columns = np.load(uri.removeprefix("file://"), mmap_mode="r", allow_pickle=False)
         else:  # a mapped file takes a descriptor, and there may be thousands of sources
             columns = np.load(io.BytesIO(storage.read_bytes(uri)), allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        FileNotFoundError,
+        ValueError,
+        EOFError,
+        MemoryError,  # its header promises more than there is
+        zipfile.BadZipFile,
+    ) as error:
         raise InputError(f"{uri}: no usable table of shards ({error}); pack again") from error
     is_table = isinstance(columns, np.ndarray) and columns.ndim == 2 and columns.size > 0
     if not is_table or columns.dtype != np.int64 or len(columns) != 3:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import InputError
+from pipeline.redaction import redacted
 from synth.config import OpenAIConfig, SynthConfig
 from synth.engines.protocol import (
     EngineDiedError,
@@ -87,11 +88,12 @@ class OpenAIEngine:
         except openai.APIStatusError as error:
             if error.status_code in _LATER:
                 raise
+            said = redacted(error.message)  # some servers send the key back
             if error.status_code in _REFUSED:
-                raise RequestFailedError(f"the server refuses it: {error.message}") from error
+                raise RequestFailedError(f"the server refuses it: {said}") from error
             if error.status_code in _CONFIG_WRONG:
-                raise _refused(self._server, error.status_code, error.message) from error
-            raise EngineDiedError(f"the server fails: {error.message}") from error
+                raise _refused(self._server, error.status_code, said) from error
+            raise EngineDiedError(f"the server fails: {said}") from error
         except openai.APIConnectionError as error:  # its timeouts, too
             raise EngineDiedError(f"the server cannot be reached: {error}") from error
 
@@ -165,8 +167,8 @@ def wait_for_server(config: SynthConfig) -> None:
                 problem = f"{error} ({error.__cause__})"
             except openai.APIStatusError as error:
                 if error.status_code in _CONFIG_WRONG:
-                    raise _refused(server, error.status_code, error.message) from error
-                problem = error.message
+                    raise _refused(server, error.status_code, redacted(error.message)) from error
+                problem = redacted(error.message)
             else:
                 break
             if time.monotonic() >= deadline:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.storage import no_link
+
 
 @contextlib.contextmanager
 def libraries_write_to(path: str) -> Iterator[None]:
@@ -23,7 +25,7 @@ def libraries_write_to(path: str) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(open(path, "ab", buffering=0))
+        log = stack.enter_context(open(path, "ab", buffering=0, opener=no_link))
         shown, errors = os.dup(1), os.dup(2)
         stack.callback(os.close, errors)
         own = stack.enter_context(open(shown, "w", buffering=1, encoding="utf-8"))

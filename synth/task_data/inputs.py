@@ -15,14 +15,16 @@ import orjson
 
 from pipeline import storage
 from pipeline.compression import open_decompressed
+from pipeline.errors import DamagedInputError
 from pipeline.ingest.config import SourceConfig
 from pipeline.ingest.json_arrays import is_json_array
-from pipeline.ingest.readers import InputFile, RawRecord, list_inputs, read_records
+from pipeline.ingest.readers import InputFile, list_inputs, read_records
+from pipeline.ingest.records import RawRecord, is_nested_too_deep
 from pipeline.pretrained import resolve_package_path
 from pipeline.stage import STAGE_FILE, read_commits, read_manifest
 from synth.task_data.config import TaskSourceConfig
 
-_MAX_RECORD_BYTES = 2**30
+_MAX_RECORD_BYTES = 2**28
 _JSON = (".json", ".json.gz", ".json.zst")
 
 
@@ -78,7 +80,11 @@ def _is_stage(source: TaskSourceConfig, path: str) -> bool:
 
 
 def _read_document(uri: str) -> dict[str, Any] | None:
-    """The one object that a file of many lines holds; None for JSON lines or an array."""
+    """The one object that a file of many lines holds; None for JSON lines or an array.
+
+    Raises:
+        DamagedInputError: it is longer than what is read of a record.
+    """
     if is_json_array(uri):
         return None
     with storage.open_read(uri) as raw:
@@ -86,11 +92,17 @@ def _read_document(uri: str) -> dict[str, Any] | None:
         first = stream.readline(_MAX_RECORD_BYTES)
         if _is_json(first):
             return None
-        try:
-            value = json.loads(first + stream.read())
-        except (ValueError, RecursionError):
-            return None
-    return value if isinstance(value, dict) else None
+        content = first + stream.read(max(0, _MAX_RECORD_BYTES - len(first)))
+        if stream.read(1):
+            raise DamagedInputError(
+                f"{uri}: an object over many lines has more than {_MAX_RECORD_BYTES:,} bytes; "
+                f"leave the file out, or write it as JSON lines"
+            )
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and not is_nested_too_deep(value) else None
 
 
 def _is_json(line: bytes) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 from pipeline.decontamination.eval_sets import field_names
 from pipeline.errors import InputError
-from pipeline.ingest.readers import InputFile, RawRecord
+from pipeline.ingest.readers import InputFile
+from pipeline.ingest.records import RawRecord
 from pipeline.progress import StageProgress
 from synth.task_data.config import TaskSourceConfig
 from synth.task_data.examples import BadItem, Origin, TaskExample, is_format_problem

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from pipeline import storage
 from pipeline.config import StrictConfig
 from pipeline.errors import InputError
+from pipeline.names import FileName, read_record, require_inside
 
 _ASIDE = "damaged-"
 
@@ -30,7 +31,7 @@ class FragmentPlace(StrictConfig):
 class RankFile(StrictConfig):
     """What one rank wrote; its sidecar, written after the data."""
 
-    name: str
+    name: FileName
     """File of the tensors, in the checkpoint's folder."""
     num_bytes: int
     """Its size."""
@@ -67,7 +68,7 @@ class CheckpointMarker(StrictConfig):
     """Log-variance of each source's loss, if these are learned."""
     anomalies: dict[str, Any] = Field(default_factory=dict)
     """State of the watch over the losses."""
-    sidecars: dict[str, str] = Field(default_factory=dict)
+    sidecars: dict[FileName, str] = Field(default_factory=dict)
     """Names of the ranks' sidecars, by rank, and the sha256 of each."""
     digest: str = ""
     """Sha256 of all the rest."""
@@ -105,8 +106,15 @@ def sidecar_of(name: str) -> str:
 
 
 def read_sidecar(path: Path) -> RankFile:
-    """What a sidecar says."""
-    return RankFile.model_validate_json(path.read_bytes())
+    """What a sidecar says.
+
+    Raises:
+        InputError: it is none, or names a file elsewhere.
+    """
+    require_inside(str(path.parent), [path.name])
+    file = read_record(RankFile, str(path), "take another checkpoint")
+    require_inside(str(path.parent), [file.name])
+    return file
 
 
 def list_complete(folder: str, instance: str) -> list[CheckpointMarker]:
@@ -166,6 +174,8 @@ def find_damage(
         return _find_damage(Path(folder) / tag_of(marker.step), marker, share, num_shares)
     except OSError as error:
         return f"{error.filename} cannot be read ({error.strerror})"
+    except InputError as error:
+        return str(error)
 
 
 def _find_damage(root: Path, marker: CheckpointMarker, share: int, num_shares: int) -> str | None:

@@ -1,5 +1,7 @@
 """Records and their ids."""
 
+import pytest
+
 from pipeline.contracts import (
     Chain,
     Document,
@@ -12,6 +14,7 @@ from pipeline.contracts import (
     encode,
     stable_share,
 )
+from pipeline.errors import InputError
 
 
 def test_ids_are_what_they_were_when_shards_were_written() -> None:
@@ -32,3 +35,16 @@ def test_stable_share_is_uniform_and_depends_on_the_salt() -> None:
     shares = [stable_share(str(number), "a") for number in range(4000)]
     assert 0.47 < sum(share < 0.5 for share in shares) / 4000 < 0.53
     assert stable_share("1", "a") != stable_share("1", "b")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"{", b"[]", b"1", b'{"id": "a"}', b'{"id": 1, "source": "s", "text": "t"}', b'{"x": 1}'],
+)
+def test_a_line_from_elsewhere_that_is_no_record_is_bad_input(line: bytes) -> None:
+    with pytest.raises(InputError, match=r"which is no document of contract version \d"):
+        decode_document(line)
+    with pytest.raises(InputError, match=r"which is no chain of contract version \d"):
+        decode_chain(line)
+    with pytest.raises(InputError, match="which is no chain"):
+        decode_chain(b'{"id": "a", "source": "s", "shots": [1], "provenance": {}}')

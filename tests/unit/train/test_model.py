@@ -1,6 +1,7 @@
 """The model on packed rows: each document has the loss it has alone, on every backend."""
 
 import functools
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch._dynamo.utils import counters
 from pipeline.errors import InputError
 from pipeline.loader.batch import Batch, make_batch
 from pipeline.packing.plan import build_rows, plan_rows
+from tests.tiny_model import save_tiny_model
 from train.attention import implementation_of
 from train.config import LossConfig, ModelConfig
 from train.model import (
@@ -283,3 +285,25 @@ def test_compiled_layers_share_their_code_and_change_no_loss(
     torch.testing.assert_close(losses_of(model, batch), expected)
     frames = counters["frames"]
     assert 0 < frames["total"] == frames["ok"] < 12
+
+
+class Payload:
+    """What a pickle does as it is opened."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.target,)
+
+
+def test_a_pickle_in_the_place_of_weights_runs_no_code(tmp_path: Path) -> None:
+    folder, ran = save_tiny_model(tmp_path / "model"), tmp_path / "ran"
+    (folder / "model.safetensors").unlink()
+    torch.save({"model.norm.weight": Payload(ran)}, folder / "pytorch_model.bin")
+    torch.load(folder / "pytorch_model.bin", weights_only=False)
+    assert ran.exists(), "the payload does something where nobody looks"
+    ran.unlink()
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        build_model(ModelConfig(init_from=str(folder)), str(folder), 0)
+    assert not ran.exists()

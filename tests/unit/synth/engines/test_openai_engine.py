@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.config import validate
 from pipeline.errors import InputError
 from synth.config import SynthConfig
 from synth.engines.openai_engine import OpenAIEngine
@@ -23,6 +24,7 @@ class Server:
         self.requests: list[dict[str, Any]] = []
         self.statuses: list[int] = []
         """Statuses of the next replies; 200 when used up."""
+        self.key = "secret"
         self.delay_s = 0.0
         self.at_once = self.most_at_once = 0
         self._lock = threading.Lock()
@@ -31,7 +33,8 @@ class Server:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 key = self.headers["Authorization"]
-                self._send(200 if key == "Bearer secret" else 401, {"data": [{"id": "m"}]})
+                is_right = key == f"Bearer {outer.key}"
+                self._send(200 if is_right else 401, {"data": [{"id": "m"}]})
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -47,7 +50,8 @@ class Server:
                 choice["message"] = {"role": "assistant", "content": "said text"}  # type: ignore[assignment]
                 usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
                 usage["prompt_tokens_details"] = {"cached_tokens": 1}  # type: ignore[assignment]
-                self._send(status, {"choices": [choice], "usage": usage})
+                said = f"no {self.headers['Authorization']} here"
+                self._send(status, {"choices": [choice], "usage": usage, "message": said})
 
             def _send(self, status: int, body: dict[str, Any]) -> None:
                 data = json.dumps(body).encode()
@@ -154,6 +158,26 @@ def test_a_wrong_model_or_key_is_said_at_once(server: Server, make, monkeypatch)
     with pytest.raises(InputError, match=r"status 401.*\$KEY_OF_TEST") as raised:
         make()
     assert "wrong" not in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [400, 403, 503])
+def test_a_key_that_a_server_sends_back_is_masked(
+    server: Server, make, monkeypatch, status: int
+) -> None:
+    server.key, server.statuses = "value-of-the-key", [status]
+    monkeypatch.setenv("KEY_OF_TEST", server.key)
+    with pytest.raises((InputError, RequestFailedError, EngineDiedError)) as raised:
+        asyncio.run(make(max_retries=0).generate(PROMPT))
+    assert "no Bearer *** here" in str(raised.value)
+    assert server.key not in str(raised.value)
+
+
+def test_a_key_in_the_place_of_its_variable_is_not_repeated() -> None:
+    openai = {"api_key_env": "sk-value-of-the-key"}
+    values = {"model": "m", "protocol": "chat", "engine": {"kind": "openai", "openai": openai}}
+    with pytest.raises(InputError, match=r"engine\.openai\.api_key_env: String should") as raised:
+        validate(SynthConfig, values, "my.toml")
+    assert "sk-value" not in str(raised.value)
 
 
 def test_a_server_that_is_not_there_is_no_engine(tokenizer) -> None:
