@@ -74,7 +74,7 @@ def submit(submission: Submission, *, wait: bool) -> int:
         JobFailedError: the job ended without an exit code, as with its node.
     """
     entrypoint, environment = submission.entrypoint(), submission.runtime_env()
-    client = _connect(submission.address)
+    client = connect(submission.address)
     job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
     print(f"submit  {job}: {entrypoint}", flush=True)
     if not wait:
@@ -94,7 +94,7 @@ def submit(submission: Submission, *, wait: bool) -> int:
     return _exit_code(client, job)
 
 
-def _connect(address: str) -> Any:
+def connect(address: str) -> Any:
     if "RAY_AUTH_MODE" not in os.environ and _TOKEN_FILE.expanduser().exists():
         os.environ["RAY_AUTH_MODE"] = "token"  # `ray start --head` turns it on by itself
     from ray.job_submission import JobSubmissionClient

@@ -1,0 +1,60 @@
+"""All checks of a run, in the order in which its stages would meet what they look at."""
+
+import contextlib
+from collections.abc import Iterator
+
+from launch.preflight.batch import batch_checks
+from launch.preflight.engine import engine_checks
+from launch.preflight.findings import Finding, ok, run_checks
+from launch.preflight.fit import memory_checks
+from launch.preflight.hub import hub_problem
+from launch.preflight.inputs import input_checks
+from launch.preflight.models import model_checks
+from launch.preflight.network import network_checks
+from launch.preflight.nodes import node_checks
+from launch.preflight.space import space_checks
+from launch.preflight.storing import probe_folder, storage_checks
+from launch.preflight.subject import Subject
+from pipeline import storage
+
+
+def look_at(subject: Subject) -> Iterator[Finding]:
+    """Everything that is found, each as soon as it is known; nothing is left behind."""
+    if subject.complete:
+        names = ", ".join(subject.complete)
+        yield ok("stages", f"complete, and so not looked at: {names}")
+    if not subject.pending:
+        return
+    hub = hub_problem()
+    yield from run_checks(
+        [
+            *storage_checks(subject),
+            *input_checks(subject, hub),
+            *model_checks(subject, hub),
+            *engine_checks(subject, hub),
+            *memory_checks(subject, hub),
+            *batch_checks(subject),
+            *space_checks(subject, hub),
+            *network_checks(subject),
+        ]
+    )
+    with _probe(subject) as probe:
+        yield from run_checks(list(node_checks(subject, probe)))
+
+
+@contextlib.contextmanager
+def _probe(subject: Subject) -> Iterator[str]:
+    """A file in the run's folder that other nodes are asked for; empty where there can be none."""
+    root = subject.config.folder.root
+    if not storage.is_local(root):
+        yield ""
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            path = storage.join(stack.enter_context(probe_folder(root)), "seen-by-all")
+            storage.write_atomic(path, b"")
+        except OSError:  # which the check of the storage has said already
+            path = ""
+        yield path
+
+

@@ -1,0 +1,131 @@
+"""What a preflight looks at: a run, what is left of it to do, and the hosts it is for."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from launch.config import PipelineConfig, TuneConfig
+from launch.stages import Invocation, stages_of
+from pipeline.errors import InputError
+from pipeline.ingest.config import IngestConfig
+from pipeline.stage import Manifest, find_manifest
+from synth.config import FilterConfig, SynthConfig
+
+GIB = 2**30
+LOCAL_HOST = "localhost"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A line of a hostfile."""
+
+    name: str
+    slots: int
+    """Accelerators that the file gives it; 0: it does not say."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the run is to run, as the command line says it."""
+
+    hostfile: str = ""
+    num_nodes: int = 1
+    master_addr: str = ""
+    master_port: int = 0
+    """0: not given, which on one host means any free one."""
+    address: str = ""
+    """Of a Ray job server."""
+    gpu_gib: float = 0.0
+    """Memory of an accelerator, where it is not the one of this machine; 0: that one."""
+
+    @cached_property
+    def hosts(self) -> tuple[Host, ...]:
+        """The hosts of the hostfile; none without one."""
+        return read_hostfile(Path(self.hostfile)) if self.hostfile else ()
+
+    @property
+    def nodes_of_training(self) -> int:
+        """Hosts that training runs on."""
+        return len(self.hosts) or self.num_nodes
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run to be looked at."""
+
+    invocation: Invocation[PipelineConfig] | Invocation[TuneConfig]
+    where: Where
+
+    @property
+    def config(self) -> PipelineConfig | TuneConfig:
+        """All settings."""
+        return self.invocation.config
+
+    @cached_property
+    def complete(self) -> dict[str, Manifest]:
+        """Stages that are done already, by name; nothing that they need is looked at."""
+        found = {}
+        for stage in stages_of(self.config):
+            manifest = find_manifest(stage.folder_of(self.config.folder))
+            if manifest is not None:
+                found[stage.name] = manifest
+        return found
+
+    @cached_property
+    def pending(self) -> tuple[str, ...]:
+        """Stages still to be done, in order."""
+        names = (stage.name for stage in stages_of(self.config))
+        return tuple(name for name in names if name not in self.complete)
+
+    @property
+    def ingest(self) -> IngestConfig | None:
+        """Corpora, if the run has any and ingest is to be done."""
+        return self.config.ingest if "ingest" in self.pending else None
+
+    @property
+    def synth(self) -> SynthConfig | None:
+        """The synthesis that is to be done, if there is one."""
+        return self.config.synth if "synth" in self.pending else None
+
+    @property
+    def filter(self) -> FilterConfig | None:
+        """The filter stage that is to be done, if there is one."""
+        return self.config.filter if "filter" in self.pending else None
+
+    @property
+    def num_ranks(self) -> int:
+        """Ranks of the training, over all hosts."""
+        return self.config.train.num_ranks * self.where.nodes_of_training
+
+
+def read_hostfile(path: Path) -> tuple[Host, ...]:
+    """The hosts of a file in DeepSpeed's form: `HOST slots=N`, `#` before a remark.
+
+    Raises:
+        InputError: there is no such file, a line of another form, a host twice, or none at all.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--hostfile {path} cannot be read: {error}; give its path") from error
+    hosts: dict[str, Host] = {}
+    for number, line in enumerate(lines, start=1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        name, *settings = words
+        slots = settings[0].removeprefix("slots=") if settings else "0"
+        is_known_form = len(settings) <= 1 and slots.isdigit()
+        if not is_known_form or name.startswith("-"):
+            raise InputError(
+                f"--hostfile {path}, line {number}: {line.strip()!r} is not of the form "
+                f"HOST slots=N; correct it"
+            )
+        if name in hosts:
+            raise InputError(
+                f"--hostfile {path}, line {number}: {name} is there twice; remove one"
+            )
+        hosts[name] = Host(name, int(slots))
+    if not hosts:
+        raise InputError(f"--hostfile {path} names no host; write a line HOST slots=N for each")
+    return tuple(hosts.values())
