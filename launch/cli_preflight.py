@@ -10,6 +10,8 @@ from launch.options import Config, DryRun, Overrides
 from pipeline.errors import InputError
 from pipeline.process import EXIT_BAD_INPUT
 
+_WIDTH = 16
+"""Characters of the column of checks."""
 _slurm = typer.Typer(no_args_is_help=True, help="Batch scripts for Slurm.")
 
 
@@ -84,9 +86,6 @@ def preflight(
         )
     if report["problem"]:
         raise typer.Exit(EXIT_BAD_INPUT)
-
-
-_WIDTH = 12
 
 
 @reports_errors

@@ -56,5 +56,3 @@ def _probe(subject: Subject) -> Iterator[str]:
         except OSError:  # which the check of the storage has said already
             path = ""
         yield path
-
-

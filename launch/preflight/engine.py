@@ -74,8 +74,8 @@ def _look(config: SynthConfig, gpu_gib: float, hub: str) -> Iterator[Finding]:
 def _in_host_memory(needed: float) -> Finding:
     memory = psutil.virtual_memory()
     found = (
-        f"on a CPU an engine takes {shown_bytes(needed)} and more; here are "
-        f"{shown_bytes(memory.total)}, {shown_bytes(memory.available)} of them free"
+        f"on a CPU an engine takes {shown_bytes(needed)} and more; "
+        f"{shown_bytes(memory.available)} of {shown_bytes(memory.total)} are free here"
     )
     if needed > memory.available:
         state = problem if needed > memory.total else warning

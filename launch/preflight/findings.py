@@ -1,8 +1,8 @@
 """What a check found, and running checks so that none of them can end the others.
 
-    [ok]      storage   runs/mine can be written, renamed and removed
-    [problem] master    port 29500 is taken here: address already in use
-                        -> choose another --master_port
+[ok]      storage   runs/mine can be written, renamed and removed
+[problem] master    port 29500 is taken here: address already in use
+                    -> choose another --master_port
 """
 
 import threading
@@ -138,7 +138,9 @@ def shown_bytes(num_bytes: float) -> str:
     """A number of bytes for people."""
     for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):
         if num_bytes >= size:
-            return f"{num_bytes / size:,.3g} {unit}" if num_bytes < 1000 * size else (
-                f"{num_bytes / size:,.0f} {unit}"
+            return (
+                f"{num_bytes / size:,.3g} {unit}"
+                if num_bytes < 1000 * size
+                else (f"{num_bytes / size:,.0f} {unit}")
             )
     return f"{num_bytes / 2**10:.3g} KiB"

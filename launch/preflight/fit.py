@@ -38,7 +38,9 @@ def _look(subject: Subject, hub: str) -> Iterator[Finding]:
         )
         return
     gpus = find_gpus()
-    gpu_bytes = round(subject.where.gpu_gib * GIB) or min((mib for _, mib in gpus), default=0) * 2**20
+    gpu_bytes = (
+        round(subject.where.gpu_gib * GIB) or min((mib for _, mib in gpus), default=0) * 2**20
+    )
     on_device = bool(gpu_bytes) or not _is_for_this_cpu(subject)
     device = "cuda" if on_device else "cpu"
     plans = {
@@ -55,8 +57,8 @@ def _look(subject: Subject, hub: str) -> Iterator[Finding]:
     )
     remark = f", {size.remark}" if size.remark else ""
     found = (
-        f"{size.num_parameters / 1e6:,.1f}M parameters{remark}; {subject.num_ranks} ranks need by "
-        f"ZeRO stage {table} each (in brackets: train.zero_stage)\n{_parts(mine, size)}"
+        f"{size.num_parameters / 1e6:,.1f}M parameters{remark}; each of {subject.num_ranks} ranks "
+        f"needs by ZeRO stage {table} (in brackets: as train.zero_stage is)\n{_parts(mine, size)}"
     )
     yield from _on_device(subject, size, mine, gpu_bytes, found, on_device=on_device)
     yield _on_host(subject, size, mine, on_device=on_device)
@@ -124,18 +126,18 @@ def _changes(train: TrainConfig) -> Iterator[dict[str, object]]:
     yield {**least, "zero_stage": 3, "offload": "all"}
 
 
-def _on_host(
-    subject: Subject, size: ModelSize, mine: RankMemory, *, on_device: bool
-) -> Finding:
+def _on_host(subject: Subject, size: ModelSize, mine: RankMemory, *, on_device: bool) -> Finding:
     train = subject.config.train
     needed = host_bytes(train, size, subject.num_ranks, mine)
     needed += 0 if on_device else train.num_ranks * mine.device
     memory = psutil.virtual_memory()
     found = (
-        f"the {train.num_ranks} ranks of a host need about {shown_bytes(needed)} of its memory (each builds the "
-        f"whole model in fp32 first); here are {shown_bytes(memory.total)}, "
-        f"{shown_bytes(memory.available)} of them free"
+        f"ranks of a host, {train.num_ranks}, need about {shown_bytes(needed)} of its memory (each "
+        f"builds the whole model in fp32 first)"
     )
+    if on_device and not find_gpus():
+        return ok("host memory", f"{found}; this host, without a GPU, is not held against it")
+    found += f"; {shown_bytes(memory.available)} of {shown_bytes(memory.total)} are free here"
     remedy = "use hosts with more memory, fewer ranks a host, or a smaller model"
     if needed > memory.total:
         return problem("host memory", found, remedy)

@@ -9,6 +9,7 @@ from launch.config import TuneConfig
 from launch.preflight.findings import Check, Finding, ok, problem, shown_bytes
 from launch.preflight.subject import Subject
 from pipeline.decontamination.config import EvalSetConfig
+from pipeline.errors import InputError
 from pipeline.ingest.config import DatasetConfig, SourceConfig
 from pipeline.ingest.extraction import Extracted, extract
 from pipeline.ingest.readers import list_inputs, read_records
@@ -47,7 +48,12 @@ def _corpus(name: str, source: SourceConfig, max_bytes: int, hub: str) -> Iterat
     if missing := _needs_hub(check, source.dataset, hub):
         yield missing
         return
-    files = list_inputs(source)
+    try:
+        files = list_inputs(source)
+    except InputError as error:
+        remedy = f"correct the paths in ingest.sources.{name}.inputs, or put the files there"
+        yield problem(check, str(error), remedy)
+        return
     size = "a data set"
     if source.dataset is None:
         size = f"{len(files):,} files, {shown_bytes(sum(file.size for file in files))}"

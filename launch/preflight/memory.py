@@ -65,9 +65,13 @@ def rank_memory(
         activations = activation_bytes(
             size.shape, tokens, width, is_recomputed=config.activation_checkpointing
         )
-        chunk = min(tokens, chunk_size(size.shape.vocab_size, device_type, config.loss.chunk_tokens))
+        chunk = min(
+            tokens, chunk_size(size.shape.vocab_size, device_type, config.loss.chunk_tokens)
+        )
         logits = logits_bytes(size.shape, chunk, tokens, width)
-    states = state_bytes(config, size.num_trained, size.num_frozen, num_ranks)
+        if size.num_frozen:  # then the head is frozen, too, and has no gradient
+            logits -= _FP32 * size.shape.vocab_size * size.shape.hidden
+    states = state_bytes(config, size.num_trained, size.num_frozen, num_ranks, device_type)
     return RankMemory(**states, activations=activations, logits=logits)
 
 
@@ -77,7 +81,11 @@ def compute_bytes(config: TrainConfig) -> int:
 
 
 def state_bytes(
-    config: TrainConfig, num_trained: int, num_frozen: int, num_ranks: int
+    config: TrainConfig,
+    num_trained: int,
+    num_frozen: int,
+    num_ranks: int,
+    device_type: str = "cuda",
 ) -> dict[str, int]:
     """Bytes of weights, optimizer, gradients and buffers of a rank, and what the host holds.
 
@@ -86,9 +94,11 @@ def state_bytes(
         num_trained: parameters with gradients.
         num_frozen: parameters without.
         num_ranks: over all hosts.
+        device_type: on a `cpu`, a bucket takes no more than what is written to it.
     """
     stage, width = config.zero_stage, compute_bytes(config)
     total, share = num_trained + num_frozen, -(-num_trained // num_ranks)
+    bucket = min(num_trained, _BUCKET_ELEMENTS) if device_type == "cpu" else _BUCKET_ELEMENTS
     if stage == 0:
         autocast = 2 * total if config.precision == "bf16" else 0
         return {
@@ -100,16 +110,16 @@ def state_bytes(
         }
     weights = width * total
     optimizer = (_MASTER + _MOMENTS) * share
-    gradients, buffers = _FP32 * share, width * _BUCKET_ELEMENTS
+    gradients, buffers = _FP32 * share, width * bucket
     is_offloaded = config.offload != "none"
     if stage == 1:
-        gradients, buffers = _FP32 * num_trained, _FP32 * _BUCKET_ELEMENTS
+        gradients, buffers = _FP32 * num_trained, _FP32 * bucket
         if config.precision == "bf16" and not is_offloaded:
             gradients, buffers = (_FP32 + width) * num_trained, 0
     host = 0
     if is_offloaded:
-        host, optimizer = optimizer + _FP32 * share, 0
-        gradients = gradients if stage == 1 else width * share
+        host, optimizer = optimizer + 2 * _FP32 * share, 0  # gradients, and what adds them up
+        gradients = {1: gradients, 2: width * share, 3: 0}[stage]
     if stage == 3:
         buffers += width * min(total, _GATHERED_ELEMENTS)
         weights = width * -(-total // num_ranks)

@@ -9,16 +9,18 @@ from launch.preflight.shapes import size_of_trained
 from launch.preflight.subject import Subject
 from launch.stages import stages_of
 from pipeline import storage
+from pipeline.errors import InputError
 from pipeline.ingest.readers import list_inputs
 from train.config import TrainConfig
 
 _LIMIT_S = 60.0
 _COMPRESSED = (".zst", ".gz", ".parquet")
-TEXT_PER_COMPRESSED_BYTE = 3.0
-"""Bytes of prose in a byte of zstd at the level that parts are written with."""
-ROWS_PER_COMPRESSED_BYTE = 0.9
-"""Bytes of packed rows for a byte of compressed text."""
+# Of the quickstart's speeches, as its stages write them; prose in other languages is alike.
+_TEXT_PER_COMPRESSED_BYTE = 2.6
+_CHAINS_PER_CONVERTED_BYTE = 2.0
+_ROWS_PER_COMPRESSED_BYTE = 0.9
 _CHECKPOINT, _EXPORT = 12, {"bfloat16": 2, "float16": 2, "float32": 4}
+_LARGE = ("ingest", "synth", "filter", "pack", "train", "export")
 _TIGHT = 0.8
 _RAY_LIMIT = 0.95
 _RAY_STORE, _RANK_BUFFER = 256 * 2**20, 66 * 2**20
@@ -42,35 +44,31 @@ def space_checks(subject: Subject, hub: str) -> Iterator[Check]:
 def bytes_to_write(subject: Subject, hub: str) -> tuple[dict[str, int], list[str]]:
     """Estimates of what the stages to come write, by stage; and those of which there is none.
 
-    Text is reckoned by its compressed size: documents as much as the corpus, chains twice the
-    share of it that is converted (texts and pairs), once more in `filtered/`.
+    Args:
+        subject: the run.
+        hub: why the hub is out of reach; empty if it is not.
     """
-    config, needed, unknown = subject.config, dict[str, int](), list[str]()
-    documents = _bytes_of_documents(subject)
-    share = 0.0
-    if config.ingest is not None and config.synth is not None and documents is not None:
-        sources = config.ingest.sources.values()
-        share = max((source.convert_fraction for source in sources), default=0.0)
-    augmented = 2 * share * (documents or 0)
-    of_text = {
-        "ingest": documents or 0,
-        "synth": augmented,
-        "filter": augmented,
-        "pack": ((documents or 0) + augmented) * ROWS_PER_COMPRESSED_BYTE,
-    }
-    for name, size in of_text.items():
-        if name in subject.pending and documents is None:
-            unknown.append(name)
-        elif name in subject.pending:
-            needed[name] = round(size)
-    size = size_of_trained(config, hub) if {"train", "export"} & set(subject.pending) else None
-    if size is not None and "train" in subject.pending:
-        needed["train"] = _CHECKPOINT * size.num_trained * checkpoints_kept(config.train)
-    if size is not None and "export" in subject.pending:
+    config, pending = subject.config, set(subject.pending)
+    needed = _bytes_of_text_stages(subject)
+    size = size_of_trained(config, hub) if {"train", "export"} & pending else None
+    if size is not None:
+        kept = checkpoints_kept(config.train)
+        needed["train"] = _CHECKPOINT * size.num_trained * kept
         needed["export"] = _EXPORT[config.export.dtype] * size.num_parameters
-    if size is None:
-        unknown += [name for name in ("train", "export") if name in subject.pending]
-    return needed, unknown
+    known = {name: each for name, each in needed.items() if name in pending}
+    return known, [name for name in _LARGE if name in pending and name not in known]
+
+
+def _bytes_of_text_stages(subject: Subject) -> dict[str, int]:
+    """What the stages up to packing write; empty where nothing says how much text there is."""
+    text = _compressed_text(subject)
+    if text is None:
+        return {}
+    documents, converted = text
+    chains = converted * _CHAINS_PER_CONVERTED_BYTE
+    rows = (documents - converted + chains) * _ROWS_PER_COMPRESSED_BYTE
+    sizes = {"ingest": documents, "synth": chains, "filter": chains, "pack": rows}
+    return {name: round(size) for name, size in sizes.items()}
 
 
 def checkpoints_kept(train: TrainConfig) -> int:
@@ -80,21 +78,28 @@ def checkpoints_kept(train: TrainConfig) -> int:
     return min(num_all, train.keep_checkpoints + for_good + 1)
 
 
-def _bytes_of_documents(subject: Subject) -> int | None:
-    """Compressed bytes of all documents; None where a data set does not say how large it is."""
+def _compressed_text(subject: Subject) -> tuple[float, float] | None:
+    """Compressed bytes of all documents, and of those to be converted; None: not to be known."""
     config = subject.config
     if config.ingest is None:
-        return 0
+        return None
     if (done := subject.complete.get("ingest")) is not None:
-        return sum(part.bytes for part in done.parts)
-    total = 0.0
+        total = float(sum(part.bytes for part in done.parts))
+        return total, total * done.counts.get("convert", 0) / max(1, done.records_out)
+    documents = converted = 0.0
     for source in config.ingest.sources.values():
         if source.dataset is not None:
             return None
-        for file in list_inputs(source):
-            is_compressed = file.uri.endswith(_COMPRESSED)
-            total += file.size / (1 if is_compressed else TEXT_PER_COMPRESSED_BYTE)
-    return round(total)
+        try:
+            files = list_inputs(source)
+        except InputError:  # which the check of that corpus says
+            return None
+        size = sum(
+            file.size / (1 if file.uri.endswith(_COMPRESSED) else _TEXT_PER_COMPRESSED_BYTE)
+            for file in files
+        )
+        documents, converted = documents + size, converted + size * source.convert_fraction
+    return documents, converted
 
 
 def _disk(subject: Subject, hub: str) -> Iterator[Finding]:
@@ -128,8 +133,9 @@ def _temporary() -> Iterator[Finding]:
     found = f"{shown_bytes(usage.free)} free, {share:.0%} in use"
     if share > _RAY_LIMIT:
         yield problem(
-            "/tmp", f"{found}; Ray writes nothing on a disk that is fuller than {_RAY_LIMIT:.0%}",
-            "make room there, or set RAY_TMPDIR to a folder with more"
+            "/tmp",
+            f"{found}; Ray writes nothing on a disk that is fuller than {_RAY_LIMIT:.0%}",
+            "make room there, or set RAY_TMPDIR to a folder with more",
         )
     else:
         yield ok("/tmp", found)

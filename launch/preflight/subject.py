@@ -122,9 +122,7 @@ def read_hostfile(path: Path) -> tuple[Host, ...]:
                 f"HOST slots=N; correct it"
             )
         if name in hosts:
-            raise InputError(
-                f"--hostfile {path}, line {number}: {name} is there twice; remove one"
-            )
+            raise InputError(f"--hostfile {path}, line {number}: {name} is there twice; remove one")
         hosts[name] = Host(name, int(slots))
     if not hosts:
         raise InputError(f"--hostfile {path} names no host; write a line HOST slots=N for each")
