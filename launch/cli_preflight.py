@@ -1,6 +1,7 @@
-"""Before a run: `ipt preflight` finds what would end it, `ipt slurm render` writes a batch script."""
+"""Before a run: `ipt preflight` finds what would end it; `ipt slurm render` writes a job."""
 
 import json
+import shlex
 from typing import Annotated
 
 import typer
@@ -89,5 +90,58 @@ def preflight(
 
 
 @reports_errors
-def render(config: Config) -> None:
-    """x."""
+def render(
+    config: Config,
+    overrides: Overrides = None,
+    stage: Annotated[
+        str, typer.Option(help="train, synth, pack or another stage; run: all in order.")
+    ] = "run",
+    nodes: Annotated[int, typer.Option(help="Nodes of the job.")] = 1,
+    gpus_per_node: Annotated[int, typer.Option(help="GPUs of a node; 0: none.")] = 8,
+    cpus_per_task: Annotated[int, typer.Option(help="CPUs of a node.")] = 8,
+    time: Annotated[str, typer.Option(help="Limit, as Slurm writes it.")] = "24:00:00",
+    partition: Annotated[str, typer.Option(help="Partition; the default one if none.")] = "",
+    account: Annotated[str, typer.Option(help="Account; the default one if none.")] = "",
+    save_before: Annotated[
+        int, typer.Option(help="Seconds before the limit at which the run saves and stops.")
+    ] = 180,
+    state: Annotated[
+        str, typer.Option(help="Shared folder for exit codes; logs/slurm of the run if none.")
+    ] = "",
+    bin_folder: Annotated[
+        str, typer.Option("--bin", help="Folder of ipt and ray on the nodes; as here if none.")
+    ] = "",
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="File to write; the screen if none.")
+    ] = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Write a batch script that saves before the time limit and goes on after it.
+
+    It is requeued after a stop in order (exit code 75), a hang or a failure, never after bad input.
+    """
+    from launch.references import invocation_of
+    from launch.slurm import SlurmJob, render_script
+    from pipeline.storage import write_atomic
+
+    invocation = invocation_of(config, overrides)
+    job = SlurmJob(
+        stage,
+        nodes,
+        gpus_per_node,
+        cpus_per_task,
+        time,
+        partition,
+        account,
+        save_before,
+        state,
+        bin_folder,
+    )
+    script = render_script(job, invocation.config, config, invocation.overrides, output)
+    if dry_run or not output:
+        print(script, end="")
+        if dry_run:
+            print(f"# would write {output or 'nothing'}")
+        return
+    write_atomic(output, script.encode())
+    print(f"hand in with: {shlex.join(['sbatch', output])}")

@@ -95,6 +95,11 @@ def submit(submission: Submission, *, wait: bool) -> int:
 
 
 def connect(address: str) -> Any:
+    """A client of a cluster's job server, with this user's token if there is one.
+
+    Raises:
+        InputError: no job server answers at the address.
+    """
     if "RAY_AUTH_MODE" not in os.environ and _TOKEN_FILE.expanduser().exists():
         os.environ["RAY_AUTH_MODE"] = "token"  # `ray start --head` turns it on by itself
     from ray.job_submission import JobSubmissionClient

@@ -1,4 +1,4 @@
-"""Batch arithmetic: padding rows, epochs, and steps that settings name but the run never reaches."""
+"""Batch arithmetic: padding rows, epochs, and settings in steps that the run never reaches."""
 
 from collections.abc import Iterator
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from launch.preflight.batch import batch_checks
 from launch.preflight.engine import engine_checks
-from launch.preflight.findings import Finding, ok, run_checks
+from launch.preflight.findings import Finding, ok, run_checks, warning
 from launch.preflight.fit import memory_checks
 from launch.preflight.hub import hub_problem
 from launch.preflight.inputs import input_checks
@@ -15,6 +15,7 @@ from launch.preflight.nodes import node_checks
 from launch.preflight.space import space_checks
 from launch.preflight.storing import probe_folder, storage_checks
 from launch.preflight.subject import Subject
+from launch.stages import outdated_inputs
 from pipeline import storage
 
 
@@ -23,6 +24,9 @@ def look_at(subject: Subject) -> Iterator[Finding]:
     if subject.complete:
         names = ", ".join(subject.complete)
         yield ok("stages", f"complete, and so not looked at: {names}")
+        for manifest in subject.complete.values():
+            for line in outdated_inputs(manifest, subject.complete):
+                yield warning("stages", line, "`ipt run` does that stage and those after it again")
     if not subject.pending:
         return
     hub = hub_problem()

@@ -127,7 +127,9 @@ def lines_of(finding: Finding, width: int) -> list[str]:
 
 def as_report(findings: Sequence[Finding]) -> dict[str, Any]:
     """All findings for programs, and how many there are of each state."""
-    counts = {state: sum(each.state == state for each in findings) for state in _STATES}
+    counts: dict[str, Any] = {
+        state: sum(each.state == state for each in findings) for state in _STATES
+    }
     return {**counts, "findings": [finding.as_json() for finding in findings]}
 
 

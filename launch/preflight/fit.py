@@ -1,6 +1,6 @@
 """Does training fit: a rank into its accelerator, all ranks of a host into the host's memory?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import psutil
 
@@ -111,7 +111,7 @@ def _proposal(subject: Subject, size: ModelSize, gpu_bytes: int) -> str:
     return "use more ranks or GPUs with more memory: with these, no setting of ours fits"
 
 
-def _changes(train: TrainConfig) -> Iterator[dict[str, object]]:
+def _changes(train: TrainConfig) -> Iterator[Mapping[str, object]]:
     """Settings to try, those that cost the least speed first."""
     stages = [stage for stage in STAGES if stage > train.zero_stage]
     rows = [rows for rows in (train.micro_rows // 2, train.micro_rows // 4, 1) if rows]

@@ -1,4 +1,4 @@
-"""Is the run's folder one that stages can commit in: write, refuse a second writer, rename, lock?"""
+"""Can stages commit in the run's folder: write, refuse a second writer, rename, lock?"""
 
 import contextlib
 import uuid
