@@ -57,7 +57,7 @@ def preflight(
     cluster, and leaves nothing behind.
     """
     from launch.preflight.checking import look_at
-    from launch.preflight.findings import Finding, as_report, lines_of
+    from launch.preflight.findings import Finding, as_report, counted, lines_of
     from launch.preflight.subject import Subject, Where
     from launch.references import any_run_of
 
@@ -81,10 +81,8 @@ def preflight(
     if as_json:
         print(json.dumps(report, indent=1))
     else:
-        print(
-            f"preflight: {report['problem']} problems, {report['warning']} warnings, "
-            f"{report['ok']} ok"
-        )
+        counts = [counted(report["problem"], "problem"), counted(report["warning"], "warning")]
+        print(f"preflight: {', '.join(counts)}, {report['ok']:,} ok")
     if report["problem"]:
         raise typer.Exit(EXIT_BAD_INPUT)
 

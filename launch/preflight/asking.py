@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import JobFailedError
+
 _ROOT = Path(__file__).resolve().parents[2]
 NODE_LIMIT_S = 30.0
 _CONNECT_S, _POLL_S = 5, 0.5
@@ -123,14 +125,15 @@ def ask_by_job(address: str, probe: str) -> list[Node]:
 
     Raises:
         InputError: no job server answers.
+        JobFailedError: it takes no job.
     """
     from launch.submission import connect
 
     command = shlex.join(["python", "-m", _THIS, *([probe] if probe else [])])
     client = connect(address)
-    job = client.submit_job(entrypoint=command)
+    deadline = time.monotonic() + 2 * NODE_LIMIT_S
+    job = _submit(client, command)
     try:
-        deadline = time.monotonic() + 2 * NODE_LIMIT_S
         while not client.get_job_status(job).is_terminal() and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         logs = client.get_job_logs(job)
@@ -142,6 +145,21 @@ def ask_by_job(address: str, probe: str) -> list[Node]:
             return [Node(**each) for each in json.loads(line)]
     said = (logs.strip().splitlines() or ["nothing"])[-1]
     return [Node(address, failure=f"the job `{command}` on its head said: {said}")]
+
+
+def _submit(client: Any, command: str) -> str:
+    """Hand in a job; a head that has just started takes some seconds before it accepts any."""
+    deadline = time.monotonic() + NODE_LIMIT_S
+    while True:
+        try:
+            return str(client.submit_job(entrypoint=command))
+        except RuntimeError as error:
+            if time.monotonic() > deadline:
+                lines = str(error).strip().splitlines() or ["no reason given"]
+                raise JobFailedError(
+                    f"the job server takes no job: {lines[-1]}; look at the head's dashboard"
+                ) from error
+        time.sleep(_POLL_S)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from launch.preflight.fit import memory_checks
 from launch.preflight.hub import hub_problem
 from launch.preflight.inputs import input_checks
 from launch.preflight.models import model_checks
-from launch.preflight.network import network_checks
+from launch.preflight.network import JOB_SERVER, network_checks
 from launch.preflight.nodes import node_checks
 from launch.preflight.space import space_checks
 from launch.preflight.storing import probe_folder, storage_checks
@@ -30,20 +30,22 @@ def look_at(subject: Subject) -> Iterator[Finding]:
     if not subject.pending:
         return
     hub = hub_problem()
-    yield from run_checks(
-        [
-            *storage_checks(subject),
-            *input_checks(subject, hub),
-            *model_checks(subject, hub),
-            *engine_checks(subject, hub),
-            *memory_checks(subject, hub),
-            *batch_checks(subject),
-            *space_checks(subject, hub),
-            *network_checks(subject),
-        ]
-    )
+    checks = [
+        *storage_checks(subject),
+        *input_checks(subject, hub),
+        *model_checks(subject, hub),
+        *engine_checks(subject, hub),
+        *memory_checks(subject, hub),
+        *batch_checks(subject),
+        *space_checks(subject, hub),
+        *network_checks(subject),
+    ]
+    is_up = True
+    for finding in run_checks(checks):
+        is_up = is_up and (finding.check, finding.state) != (JOB_SERVER, "problem")
+        yield finding
     with _probe(subject) as probe:
-        yield from run_checks(list(node_checks(subject, probe)))
+        yield from run_checks(list(node_checks(subject, probe, is_job_server_up=is_up)))
 
 
 @contextlib.contextmanager

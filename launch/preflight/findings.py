@@ -136,6 +136,11 @@ def as_report(findings: Sequence[Finding]) -> dict[str, Any]:
 _STATES: tuple[State, ...] = ("ok", "warning", "problem")
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things for people."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shown_bytes(num_bytes: float) -> str:
     """A number of bytes for people."""
     for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):

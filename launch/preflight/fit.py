@@ -57,7 +57,7 @@ def _look(subject: Subject, hub: str) -> Iterator[Finding]:
     )
     remark = f", {size.remark}" if size.remark else ""
     found = (
-        f"{size.num_parameters / 1e6:,.1f}M parameters{remark}; each of {subject.num_ranks} ranks "
+        f"{size.num_parameters / 1e6:,.1f}M parameters{remark}; a rank of {subject.num_ranks} "
         f"needs by ZeRO stage {table} (in brackets: as train.zero_stage is)\n{_parts(mine, size)}"
     )
     yield from _on_device(subject, size, mine, gpu_bytes, found, on_device=on_device)

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from launch.config import TuneConfig
-from launch.preflight.findings import Check, Finding, ok, problem, shown_bytes
+from launch.preflight.findings import Check, Finding, counted, ok, problem, shown_bytes
 from launch.preflight.subject import Subject
 from pipeline.decontamination.config import EvalSetConfig
 from pipeline.errors import InputError
@@ -56,7 +56,7 @@ def _corpus(name: str, source: SourceConfig, max_bytes: int, hub: str) -> Iterat
         return
     size = "a data set"
     if source.dataset is None:
-        size = f"{len(files):,} files, {shown_bytes(sum(file.size for file in files))}"
+        size = f"{counted(len(files), 'file')}, {shown_bytes(sum(file.size for file in files))}"
     reasons = []
     for record in islice(read_records(source, files[0], 0, max_bytes), _RECORDS_TRIED):
         text = record.problem or extract(record.value or {}, source)
@@ -87,7 +87,7 @@ def _task_data(name: str, source: TaskSourceConfig, hub: str) -> Iterator[Findin
         yield problem(check, f"{files[0].uri}: {reason}", "fetch that file again, or leave it out")
         return
     size = shown_bytes(sum(file.size for file in files))
-    yield ok(check, f"{len(files):,} files, {size}; the first record can be read")
+    yield ok(check, f"{counted(len(files), 'file')}, {size}; the first record can be read")
 
 
 def _eval_set(name: str, chosen: EvalSetConfig) -> Iterator[Finding]:

@@ -12,6 +12,8 @@ from launch.preflight.findings import Check, Finding, ok, problem, warning
 from launch.preflight.subject import Host, Subject
 
 DEFAULT_MASTER_PORT = 29500
+JOB_SERVER = "job server"
+"""Name of the check that the cluster behind a job server waits for."""
 _SSH_PORT, _DASHBOARD_PORT = 22, 8265
 _TIMEOUT_S = 3.0
 _TOKEN_FILE = "~/.ray/auth_token"
@@ -25,7 +27,7 @@ def network_checks(subject: Subject) -> Iterator[Check]:
         for host in where.hosts:
             yield Check(f"host {host.name}", partial(_host, host, subject.config.train.num_ranks))
     if where.address:
-        yield Check("job server", lambda: _job_server(where.address))
+        yield Check(JOB_SERVER, lambda: _job_server(where.address))
     elif {"synth", "pack"} & set(subject.pending):
         yield Check("ray", lambda: [_ray()])
     if where.address or os.environ.get("RAY_ADDRESS") or os.environ.get("RAY_AUTH_MODE"):
@@ -93,7 +95,7 @@ def _job_server(address: str) -> Iterator[Finding]:
             pass
     except OSError as error:
         yield problem(
-            "job server",
+            JOB_SERVER,
             f"--address {address}: {host} does not answer on port {port}: "
             f"{error.strerror or error}",
             "start Ray there (`ray start --head`), or give the address of its dashboard, such as "
@@ -101,7 +103,7 @@ def _job_server(address: str) -> Iterator[Finding]:
         )
         return
     version = connect(address).get_version()
-    yield ok("job server", f"{address} answers (protocol {version})")
+    yield ok(JOB_SERVER, f"{address} answers (protocol {version})")
 
 
 def _ray() -> Finding:

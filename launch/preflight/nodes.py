@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from launch.preflight.asking import NODE_LIMIT_S, Node, ask_by_job, ask_over_ray, ask_over_ssh
-from launch.preflight.findings import Check, Finding, ok, problem, warning
+from launch.preflight.findings import Check, Finding, counted, ok, problem, warning
 from launch.preflight.subject import Subject
 from launch.preflight.versions import ABSENT, node_facts
 
@@ -23,12 +23,13 @@ _DRIVER = "CUDA driver"
 _OURS = ("instruct-pretrain", "our source")
 
 
-def node_checks(subject: Subject, probe: str) -> Iterator[Check]:
+def node_checks(subject: Subject, probe: str, *, is_job_server_up: bool = True) -> Iterator[Check]:
     """The checks of this host's accelerators and of all nodes beside it.
 
     Args:
         subject: the run.
         probe: path of a file in the run's folder; empty where that is no file system.
+        is_job_server_up: whether the one that the command line names answers.
     """
     where = subject.where
     yield Check("GPUs", lambda: gpu_findings([_here()], subject))
@@ -41,12 +42,12 @@ def node_checks(subject: Subject, probe: str) -> Iterator[Check]:
 
         look = partial(_look, subject, over_ssh, probe, is_training=True)
         yield Check("nodes", look, _LIMIT_S)
-    if where.address:
+    if where.address and is_job_server_up:
         ask = partial(ask_by_job, where.address, probe)
         yield Check("cluster", partial(_look, subject, ask, probe), _LIMIT_S)
-    elif os.environ.get("RAY_ADDRESS"):
+    elif not where.address and os.environ.get("RAY_ADDRESS"):
         yield Check("cluster", partial(_over_ray, subject, probe), _LIMIT_S)
-    elif not where.hosts:
+    elif not (where.hosts or where.address):
         yield Check("nodes", lambda: [_alone(where.num_nodes)])
 
 
@@ -85,7 +86,7 @@ def _over_ray(subject: Subject, probe: str) -> Iterator[Finding]:
         if subject.synth is not None:
             pool = plan_pool(subject.synth, documents_per_part=1.0)
             takes = f"{pool.gpus:g} GPUs" if pool.gpus else "no GPU"
-            found = f"room for {pool.max_workers} workers of synthesis, {takes} each"
+            found = f"room for {counted(pool.max_workers, 'worker')} of synthesis, {takes} each"
             yield ok("cluster", found)
 
 
@@ -109,7 +110,10 @@ def compare(nodes: Sequence[Node], here: Node) -> Iterator[Finding]:
             is_alike = False
             yield _skew(name, ours, odd)
     if heard and is_alike:
-        yield ok("nodes", f"{len(heard)} nodes have the same {', '.join(here.versions)} as this")
+        yield ok(
+            "nodes",
+            f"{counted(len(heard), 'node')} with the same {', '.join(here.versions)} as this host",
+        )
 
 
 def _skew(name: str, ours: str, odd: Mapping[str, str]) -> Finding:

@@ -104,6 +104,7 @@ class Cluster:
         self.environment = {
             **os.environ,
             "CALLS": str(self.calls),
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
             "SLURM_JOB_ID": "71234",
             "SLURM_JOB_NODELIST": "node-[a-c]",
         }
