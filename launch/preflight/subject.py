@@ -1,8 +1,10 @@
 """What a preflight looks at: a run, what is left of it to do, and the hosts it is for."""
 
+import contextlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
 
 from launch.config import PipelineConfig, TuneConfig
 from launch.stages import Invocation, stages_of
@@ -12,7 +14,7 @@ from pipeline.stage import Manifest, find_manifest
 from synth.config import FilterConfig, SynthConfig
 
 GIB = 2**30
-LOCAL_HOST = "localhost"
+_LOOKING_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,20 @@ class Subject:
     @cached_property
     def complete(self) -> dict[str, Manifest]:
         """Stages that are done already, by name; nothing that they need is looked at."""
-        found = {}
-        for stage in stages_of(self.config):
-            manifest = find_manifest(stage.folder_of(self.config.folder))
-            if manifest is not None:
-                found[stage.name] = manifest
-        return found
+        found: dict[str, Manifest] = {}
+        looking = Thread(target=self._find_complete, args=(found,), daemon=True)
+        looking.start()
+        looking.join(_LOOKING_LIMIT_S)
+        return dict(found)
+
+    def _find_complete(self, found: dict[str, Manifest]) -> None:
+        # A store that fails or hangs is for the check of the storage to say; until it is mended,
+        # everything counts as still to be done. Stores have errors of their own.
+        with contextlib.suppress(Exception):
+            for stage in stages_of(self.config):
+                manifest = find_manifest(stage.folder_of(self.config.folder))
+                if manifest is not None:
+                    found[stage.name] = manifest
 
     @cached_property
     def pending(self) -> tuple[str, ...]:

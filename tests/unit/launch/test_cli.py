@@ -56,12 +56,12 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 1.0
-    assert all(command in done.stdout for command in COMMANDS)
+    assert all(command.split()[0] in done.stdout for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_shows_an_example(command: str) -> None:
-    shown = invoke(command, "--help").output
+    shown = invoke(*command.split(), "--help").output
     assert f"ipt {command}" in re.sub(r"\s+", " ", shown)
     assert "Example:" in shown
     assert "--dry-run" in shown

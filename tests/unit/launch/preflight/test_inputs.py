@@ -1,4 +1,4 @@
-"""Corpora, task data and evaluation sets that are not there, or are not what they are said to be."""
+"""Corpora, task data and evaluation sets: there, absent, or not what they are said to be."""
 
 import json
 from pathlib import Path

@@ -49,7 +49,7 @@ def look(model: Path | str, *overrides: str, hub: str = AWAY) -> dict[str, list[
 def test_a_whole_model_is_fine(model: Path) -> None:
     found = look(model)
     states = {name: {each.state for each in findings} for name, findings in found.items()}
-    assert states == dict.fromkeys(("synthesizer", "tokenizer", "model", "packages"), {"ok"})
+    assert states == {name: {"ok"} for name in ("synthesizer", "tokenizer", "model", "packages")}
 
 
 @pytest.mark.parametrize(

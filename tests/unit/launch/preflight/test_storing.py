@@ -11,6 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from launch.preflight.findings import Finding, run_checks
 from launch.preflight.storing import probe_folder, storage_checks
+from pipeline import storage
 from tests.preflighted import full_disk, read_only, subject_of
 
 
@@ -72,6 +73,17 @@ def test_a_store_with_one_passes_but_training_does_not() -> None:
     assert [each.state for each in found] == ["problem", "ok"]
 
 
+def test_a_store_that_lets_nobody_in_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    found = look("s3://bucket/run")[-1]
+    storage.locate("s3://bucket")[0].clear_instance_cache()  # others bring credentials
+    assert found.state == "problem"
+    assert "Unable to locate credentials" in found.found
+    assert "credentials of that store" in found.remedy
+
+
 def test_a_folder_that_another_run_holds_is_a_problem(tmp_path: Path) -> None:
     hold = (
         "import sys; from pipeline.storage import exclusive\n"
@@ -91,7 +103,11 @@ def test_a_folder_that_another_run_holds_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_the_probe_goes_also_when_its_block_fails(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="on purpose"), probe_folder(str(tmp_path)) as folder:
-        Path(folder).mkdir()
-        raise ValueError("on purpose")
+    def fail_in_it() -> None:
+        with probe_folder(str(tmp_path)) as folder:
+            Path(folder).mkdir()
+            raise ValueError("on purpose")
+
+    with pytest.raises(ValueError, match="on purpose"):
+        fail_in_it()
     assert not list(tmp_path.iterdir())
