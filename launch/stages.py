@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from launch.config import SELF_SYNTHETIC, PipelineConfig, TrainingRunConfig, TuneConfig
+from launch.placement import OneHost, Placement
 from pipeline import storage
 from pipeline.errors import InputError, StaleStageError
 from pipeline.run_folder import RunFolder
@@ -21,6 +22,8 @@ class Invocation(Generic[ConfigT]):
     config: ConfigT
     config_path: str
     overrides: Sequence[str]
+    placement: Placement | None = None
+    """Where training has its ranks; none: `train.num_ranks` of them on this machine."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def _train(invocation: Invocation[TrainingRunConfig]) -> Manifest:
     stage = open_train_stage(config.train, config.mixture, config.run, rows)
     if done := stage.finished():
         return done
-    run_training(config.train, folder, invocation.config_path, invocation.overrides)
+    placement = invocation.placement or OneHost(config.train.num_ranks)
+    run_training(placement, folder, invocation.config_path, invocation.overrides)
     return read_manifest(folder.train)
 
 

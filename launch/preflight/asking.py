@@ -127,7 +127,7 @@ def ask_by_job(address: str, probe: str) -> list[Node]:
         InputError: no job server answers.
         JobFailedError: it takes no job.
     """
-    from launch.submission import connect
+    from launch.ray_jobs import connect
 
     command = shlex.join(["python", "-m", _THIS, *([probe] if probe else [])])
     client = connect(address)

@@ -127,12 +127,12 @@ def _changes(train: TrainConfig) -> Iterator[Mapping[str, object]]:
 
 
 def _on_host(subject: Subject, size: ModelSize, mine: RankMemory, *, on_device: bool) -> Finding:
-    train = subject.config.train
-    needed = host_bytes(train, size, subject.num_ranks, mine)
-    needed += 0 if on_device else train.num_ranks * mine.device
+    of_host = subject.ranks_of_a_host
+    needed = host_bytes(of_host, size, subject.num_ranks, mine)
+    needed += 0 if on_device else of_host * mine.device
     memory = psutil.virtual_memory()
     found = (
-        f"ranks of a host, {train.num_ranks}, need about {shown_bytes(needed)} of its memory (each "
+        f"ranks of a host, {of_host}, need about {shown_bytes(needed)} of its memory (each "
         f"builds the whole model in fp32 first)"
     )
     if on_device and not find_gpus():

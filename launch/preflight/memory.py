@@ -170,21 +170,21 @@ def logits_bytes(shape: Shape, chunk: int, tokens: int, width: int) -> int:
     return of_chunk + _FP32 * shape.vocab_size * shape.hidden + width * tokens * shape.hidden
 
 
-def host_bytes(config: TrainConfig, size: ModelSize, num_ranks: int, memory: RankMemory) -> int:
+def host_bytes(of_host: int, size: ModelSize, num_ranks: int, memory: RankMemory) -> int:
     """Bytes that the ranks of one host take of its memory at their peak.
 
     That is when each builds the whole model in fp32, or later, with the copy that checkpoints are
     written from and what is offloaded.
 
     Args:
-        config: ranks of a host.
+        of_host: ranks of the host.
         size: of the model.
         num_ranks: over all hosts.
         memory: of a rank.
     """
     building = _FP32 * size.num_parameters
     copy = (_FP32 + _MOMENTS) * -(-size.num_trained // num_ranks)
-    return config.num_ranks * max(building, copy + memory.host)
+    return of_host * max(building, copy + memory.host)
 
 
 def cache_bytes_per_token(shape: Shape, width: int) -> int:

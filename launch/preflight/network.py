@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from launch.preflight.findings import Check, Finding, ok, problem, warning
-from launch.preflight.subject import Host, Subject
+from launch.placement import DEFAULT_PORT, OverSsh
+from launch.preflight.findings import Check, Finding, counted, ok, problem, warning
+from launch.preflight.subject import Subject
 
-DEFAULT_MASTER_PORT = 29500
 JOB_SERVER = "job server"
 """Name of the check that the cluster behind a job server waits for."""
 _SSH_PORT, _DASHBOARD_PORT = 22, 8265
-_TIMEOUT_S = 3.0
+_TIMEOUT_S, _SSH_LIMIT_S = 3.0, 60.0
 _TOKEN_FILE = "~/.ray/auth_token"
 
 
@@ -25,7 +25,9 @@ def network_checks(subject: Subject) -> Iterator[Check]:
     if "train" in subject.pending:
         yield Check("master port", lambda: [_master(subject)])
         for host in where.hosts:
-            yield Check(f"host {host.name}", partial(_host, host, subject.config.train.num_ranks))
+            yield Check(f"host {host}", partial(_host, host))
+        if where.over_ssh is not None:
+            yield Check("ssh", partial(_ssh, where.over_ssh), _SSH_LIMIT_S)
     if where.address:
         yield Check(JOB_SERVER, lambda: _job_server(where.address))
     elif {"synth", "pack"} & set(subject.pending):
@@ -38,9 +40,10 @@ def _master(subject: Subject) -> Finding:
     where = subject.where
     if where.nodes_of_training == 1 and not where.master_port:
         return ok("master port", "training on one host takes a free one")
-    port = where.master_port or DEFAULT_MASTER_PORT
-    if where.master_addr and not _is_here(where.master_addr):
-        return ok("master port", f"{port} is bound on {where.master_addr}, which is not this host")
+    port = where.master_port or DEFAULT_PORT
+    first = where.master_addr or next(iter(where.hosts), "")
+    if first and not _is_here(first.rpartition("@")[2]):
+        return ok("master port", f"{port} is bound on {first}, which is not this host")
     try:
         with socket.socket() as probe:
             # As the store of torch binds it, which a connection that is closing does not keep out.
@@ -66,16 +69,10 @@ def _is_here(name: str) -> bool:
     return True
 
 
-def _host(host: Host, num_ranks: int) -> Iterator[Finding]:
-    check = f"host {host.name}"
-    if host.slots and host.slots < num_ranks:
-        yield problem(
-            check,
-            f"its {host.slots} slots are fewer than train.num_ranks ({num_ranks})",
-            f"set train.num_ranks={host.slots}, or correct the hostfile",
-        )
+def _host(host: str) -> Iterator[Finding]:
+    check = f"host {host}"
     try:
-        with socket.create_connection((host.name, _SSH_PORT), timeout=_TIMEOUT_S):
+        with socket.create_connection((host.rpartition("@")[2], _SSH_PORT), timeout=_TIMEOUT_S):
             yield ok(check, "has an address and answers on port 22 (ssh)")
     except socket.gaierror as error:
         remedy = "correct the hostfile, or make the name known (DNS, /etc/hosts)"
@@ -85,8 +82,13 @@ def _host(host: Host, num_ranks: int) -> Iterator[Finding]:
         yield problem(check, f"does not answer on port 22: {error.strerror or error}", remedy)
 
 
+def _ssh(hosts: OverSsh) -> Iterator[Finding]:
+    hosts.check()
+    yield ok("ssh", f"pdsh is here, and {counted(len(hosts.hosts), 'host')} let this user in")
+
+
 def _job_server(address: str) -> Iterator[Finding]:
-    from launch.submission import connect
+    from launch.ray_jobs import connect
 
     parts = urlsplit(address)
     host, port = parts.hostname or "", parts.port or _DASHBOARD_PORT

@@ -37,8 +37,7 @@ def node_checks(subject: Subject, probe: str, *, is_job_server_up: bool = True) 
 
         def over_ssh() -> list[Node]:
             with ThreadPoolExecutor(max_workers=_MAX_CONNECTIONS) as pool:
-                names = [host.name for host in where.hosts]
-                return list(pool.map(partial(ask_over_ssh, probe=probe), names))
+                return list(pool.map(partial(ask_over_ssh, probe=probe), where.hosts))
 
         look = partial(_look, subject, over_ssh, probe, is_training=True)
         yield Check("nodes", look, _LIMIT_S)
@@ -170,17 +169,19 @@ def _gpus_of(node: Node, subject: Subject) -> Finding:
     train = subject.config.train
     counts = Counter(gpu for gpu, _ in node.gpus)
     kinds = ", ".join(f"{count} x {gpu}" for gpu, count in counts.items())
-    num_gpus, num_ranks = len(node.gpus), train.num_ranks
+    num_gpus = len(node.gpus)
+    slots = subject.where.hosts.get(node.name)
+    num_ranks, setting = slots or train.num_ranks, "its slots" if slots else "train.num_ranks"
     if not num_gpus:
-        found = f"{node.name} has none, and train.num_ranks ({num_ranks}) would compute on CPUs"
+        found = f"{node.name} has none, and {setting} ({num_ranks}) would compute on CPUs"
         if train.precision == "fp32":
             return ok("GPUs", found)
         remedy = "train where there are GPUs; for a trial on CPUs set train.precision=fp32"
         return warning("GPUs", found, remedy)
     if num_gpus < num_ranks:
-        found = f"{node.name} has {kinds}, fewer than train.num_ranks ({num_ranks})"
-        return problem("GPUs", found, f"set train.num_ranks={num_gpus}, or use other nodes")
+        found = f"{node.name} has {kinds}, fewer than {setting} ({num_ranks})"
+        return problem("GPUs", found, f"make that {num_gpus}, or use other nodes")
     if num_gpus > num_ranks:
-        found = f"{node.name} has {kinds}, more than train.num_ranks ({num_ranks})"
-        return warning("GPUs", found, f"set train.num_ranks={num_gpus}, or some stay idle")
+        found = f"{node.name} has {kinds}, more than {setting} ({num_ranks})"
+        return warning("GPUs", found, f"make that {num_gpus}, or some stay idle")
     return ok("GPUs", f"{node.name} has {kinds}, one for each rank")

@@ -7,23 +7,14 @@ from pathlib import Path
 from threading import Thread
 
 from launch.config import PipelineConfig, TuneConfig
+from launch.placement import DEFAULT_PORT, OverSsh
 from launch.stages import Invocation, stages_of
-from pipeline.errors import InputError
 from pipeline.ingest.config import IngestConfig
 from pipeline.stage import Manifest, find_manifest
 from synth.config import FilterConfig, SynthConfig
 
 GIB = 2**30
 _LOOKING_LIMIT_S = 10.0
-
-
-@dataclass(frozen=True)
-class Host:
-    """A line of a hostfile."""
-
-    name: str
-    slots: int
-    """Accelerators that the file gives it; 0: it does not say."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +31,22 @@ class Where:
     gpu_gib: float = 0.0
     """Memory of an accelerator, where it is not the one of this machine; 0: that one."""
 
+    @property
+    def over_ssh(self) -> OverSsh | None:
+        """The hosts of the hostfile, if there is one."""
+        if not self.hostfile:
+            return None
+        port = self.master_port or DEFAULT_PORT
+        return OverSsh(Path(self.hostfile), self.master_addr, port)
+
     @cached_property
-    def hosts(self) -> tuple[Host, ...]:
-        """The hosts of the hostfile; none without one."""
-        return read_hostfile(Path(self.hostfile)) if self.hostfile else ()
+    def hosts(self) -> dict[str, int]:
+        """Ranks by host of the hostfile; none without one.
+
+        Raises:
+            InputError: the file is missing or has a line that is none.
+        """
+        return self.over_ssh.hosts if self.over_ssh is not None else {}
 
     @property
     def nodes_of_training(self) -> int:
@@ -105,35 +108,10 @@ class Subject:
     @property
     def num_ranks(self) -> int:
         """Ranks of the training, over all hosts."""
-        return self.config.train.num_ranks * self.where.nodes_of_training
+        slots = sum(self.where.hosts.values())
+        return slots or self.config.train.num_ranks * self.where.num_nodes
 
-
-def read_hostfile(path: Path) -> tuple[Host, ...]:
-    """The hosts of a file in DeepSpeed's form: `HOST slots=N`, `#` before a remark.
-
-    Raises:
-        InputError: there is no such file, a line of another form, a host twice, or none at all.
-    """
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--hostfile {path} cannot be read: {error}; give its path") from error
-    hosts: dict[str, Host] = {}
-    for number, line in enumerate(lines, start=1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        name, *settings = words
-        slots = settings[0].removeprefix("slots=") if settings else "0"
-        is_known_form = len(settings) <= 1 and slots.isdigit()
-        if not is_known_form or name.startswith("-"):
-            raise InputError(
-                f"--hostfile {path}, line {number}: {line.strip()!r} is not of the form "
-                f"HOST slots=N; correct it"
-            )
-        if name in hosts:
-            raise InputError(f"--hostfile {path}, line {number}: {name} is there twice; remove one")
-        hosts[name] = Host(name, int(slots))
-    if not hosts:
-        raise InputError(f"--hostfile {path} names no host; write a line HOST slots=N for each")
-    return tuple(hosts.values())
+    @property
+    def ranks_of_a_host(self) -> int:
+        """Ranks of the host that has most of them."""
+        return max(self.where.hosts.values(), default=self.config.train.num_ranks)

@@ -76,7 +76,7 @@ def test_complete_stages_are_not_looked_at(tmp_path: Path) -> None:
     [
         (["quickstrat"], "no such preset"),
         (["quickstart", "train.num_step=3"], "did you mean 'num_steps'"),
-        (["quickstart", "--hostfile", "none"], "--hostfile none cannot be read"),
+        (["quickstart", "--hostfile", "none"], "--hostfile none: no such file"),
         (["quickstart", "--hostfile", "none", "--num_nodes", "2"], "give one of them"),
     ],
 )

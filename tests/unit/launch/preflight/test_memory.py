@@ -167,7 +167,7 @@ def test_offloading_moves_bytes_to_the_host() -> None:
 def test_a_host_holds_every_rank_s_whole_model_first() -> None:
     size, config = ModelSize(10**9, 0, None), training(num_ranks=8)
     memory = rank_memory(config, size, 8, 2048)
-    assert host_bytes(config, size, 8, memory) == 8 * 4 * 10**9
+    assert host_bytes(8, size, 8, memory) == 8 * 4 * 10**9
 
 
 def test_logits_and_cache_are_products_of_their_sizes() -> None:

@@ -7,8 +7,6 @@ import pytest
 
 from launch.preflight.findings import Finding, run_checks
 from launch.preflight.network import network_checks
-from launch.preflight.subject import Host, read_hostfile
-from pipeline.errors import InputError
 from tests.preflighted import subject_of
 from tests.processes import free_port
 
@@ -51,33 +49,15 @@ def test_the_port_of_another_host_is_not_tried_here() -> None:
 
 def test_hosts_of_a_hostfile(tmp_path: Path) -> None:
     path = tmp_path / "hosts"
-    path.write_text("# two\nno-such-host.invalid slots=1\n\n127.0.0.1 slots=2  # this one\n")
-    assert read_hostfile(path) == (Host("no-such-host.invalid", 1), Host("127.0.0.1", 2))
+    path.write_text("# two\nno-such-host.invalid slots=1\n\n127.0.0.1 slots=2\n")
     subject = subject_of("quickstart", "run.dir=/nowhere/run", hostfile=str(path))
     found = list(run_checks(list(network_checks(subject))))
-    unknown = [each for each in found if each.check == "host no-such-host.invalid"]
-    assert [each.state for each in unknown] == ["problem", "problem"]
-    assert "its 1 slots are fewer than train.num_ranks (2)" in unknown[0].found
-    assert "has no address" in unknown[1].found
-    assert subject.num_ranks == 4
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "names no host"),
-        ("a slots=x", "line 1: 'a slots=x' is not of the form"),
-        ("a slots=1 b", "is not of the form"),
-        ("-oProxyCommand=x slots=1", "is not of the form"),
-        ("a slots=1\na slots=2", "line 2: a is there twice"),
-    ],
-)
-def test_hostfiles_of_another_form_are_refused(text: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "hosts").write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_hostfile(tmp_path / "hosts")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_hostfile(tmp_path / "none")
+    [unknown] = [each for each in found if each.check == "host no-such-host.invalid"]
+    assert unknown.state == "problem"
+    assert "has no address" in unknown.found
+    [closed] = [each for each in found if each.check == "ssh"]
+    assert closed.state == "problem"
+    assert (subject.num_ranks, subject.ranks_of_a_host) == (3, 2)
 
 
 def test_a_job_server_that_does_not_answer_is_a_problem() -> None:

@@ -11,13 +11,13 @@ import pytest
 from launch.preflight.asking import Node, ask_over_ray, ask_over_ssh, ssh_command
 from launch.preflight.findings import Finding, run_checks
 from launch.preflight.nodes import compare, gpu_findings, node_checks, shared_findings
-from launch.preflight.versions import ABSENT, node_facts, versions
+from launch.preflight.versions import ABSENT, find_gpus, node_facts, versions
 from tests.preflighted import subject_of
 
 ROOT = Path(__file__).parents[4]
 SSH = """#!/usr/bin/env bash
-while [ "$1" != -- ]; do shift; done
-host="$2" command="$3"
+while [[ "$1" == -* ]]; do [ "$1" = -o ] && shift; shift; done
+host="$1" command="$2"
 case "$host" in
   closed) echo "ssh: connect to host closed port 22: Connection refused" >&2; exit 255 ;;
   bare) echo "env: python: No such file or directory" >&2; exit 127 ;;
@@ -151,6 +151,19 @@ def test_a_hostfile_with_one_node_of_another_version(ssh: None, tmp_path: Path) 
     assert [each.found.partition(" is ")[0] for each in problems] == ["torch"]
     assert problems[0].found.endswith("and 2.0.0 on old")
     assert "all see what this host writes" in "".join(each.found for each in found)
+
+
+def test_gpus_are_found_and_held_against_the_slots_of_their_host(ssh: None, tmp_path: Path) -> None:
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nprintf 'NVIDIA H100, 80GB HBM3, 81559\\n%.0s' 1 2\n")
+    smi.chmod(0o755)
+    assert find_gpus() == [("NVIDIA H100, 80GB HBM3", 81_559)] * 2
+    (tmp_path / "hosts").write_text("like slots=2\nother slots=4\n")
+    hostfile = str(tmp_path / "hosts")
+    subject = subject_of("quickstart", "run.dir=/nowhere/run", hostfile=hostfile)
+    found = [each for each in run_checks(list(node_checks(subject, ""))) if each.check == "GPUs"]
+    assert [each.state for each in found] == ["ok", "ok", "problem"]
+    assert "other has 2 x NVIDIA H100, 80GB HBM3, fewer than its slots (4)" in found[2].found
 
 
 def test_nodes_that_nobody_names_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
