@@ -33,7 +33,7 @@ def submit(submission: Submission, address: str, *, wait: bool) -> int:
         JobFailedError: the job ended without an exit code, as with its node.
     """
     entrypoint, environment = submission.entrypoint(), submission.full_runtime_env()
-    client = _connect(address)
+    client = connect(address)
     if (job := _job_under_way(client, submission)) is not None:
         print(f"submit  {job} does this already; it is followed", flush=True)
     else:
@@ -65,7 +65,7 @@ def status_lines(address: str, job: str = "") -> list[str]:
     Raises:
         InputError: no cluster answers, or it has no such job.
     """
-    client = _connect(address)
+    client = connect(address)
     if job:
         details = _details(client, address, job)
         log = client.get_job_logs(job).splitlines()[-_LISTED:]
@@ -82,7 +82,7 @@ def stop(address: str, job: str) -> str:
     Raises:
         InputError: no cluster answers, or it has no such job.
     """
-    client = _connect(address)
+    client = connect(address)
     details = _details(client, address, job)
     if not details.status.is_terminal():
         client.stop_job(job)
@@ -123,7 +123,12 @@ def _details(client: Any, address: str, job: str) -> Any:
         ) from error
 
 
-def _connect(address: str) -> Any:
+def connect(address: str) -> Any:
+    """A client of a cluster's job server, with this user's token if there is one.
+
+    Raises:
+        InputError: no job server answers at the address.
+    """
     if "RAY_AUTH_MODE" not in os.environ and _TOKEN_FILE.expanduser().exists():
         os.environ["RAY_AUTH_MODE"] = "token"  # `ray start --head` turns it on by itself
     from ray.job_submission import JobSubmissionClient

@@ -85,6 +85,10 @@ def _pack(invocation: Invocation[PipelineConfig]) -> Manifest:
 def require_local(invocation: Invocation[TrainingRunConfig], stage: str) -> None:
     """Refuse a URI where files have to be appended to or memory-mapped.
 
+    Args:
+        invocation: the run.
+        stage: that wants to, for the message.
+
     Raises:
         InputError: the run's folder is a URI.
     """
@@ -96,7 +100,7 @@ def require_local(invocation: Invocation[TrainingRunConfig], stage: str) -> None
         )
 
 
-def _require_tasks(invocation: Invocation[PipelineConfig]) -> None:
+def require_tasks(invocation: Invocation[PipelineConfig]) -> None:
     """Refuse tasks that the evaluation to come would not know.
 
     Raises:
@@ -290,7 +294,7 @@ def run_all(invocation: Invocation[PipelineConfig]) -> None:
     """
     # Both are said now rather than after days of synthesis.
     require_local(invocation, "train")
-    _require_tasks(invocation)
+    require_tasks(invocation)
     is_trained = find_manifest(invocation.config.folder.train) is not None
     if is_trained:
         invocation = _without_growth(invocation)

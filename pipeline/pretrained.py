@@ -92,6 +92,32 @@ def resolve_model(reference: str) -> str:
     return str(Path(path).expanduser()) if looks_like_path else path
 
 
+def find_resolved(reference: str) -> str | None:
+    """What `resolve_model` gives, without converting or merging anything.
+
+    Args:
+        reference: as for `resolve_model`.
+
+    Returns:
+        None where a GGUF file or an adapter is there, and work is left to do on it.
+
+    Raises:
+        InputError: as `resolve_model`.
+    """
+    path = resolve_package_path(reference)
+    if path.endswith(".gguf"):
+        target = _converted(Path(path))
+        return str(target) if target.is_dir() else None
+    folder = Path(path).expanduser()
+    if not is_adapter(folder):
+        return resolve_model(reference)
+    base = find_resolved(base_reference(folder))
+    if base is None or not Path(base).is_dir():
+        return None
+    target = _merged(folder, Path(base))
+    return str(target) if target.is_dir() else None
+
+
 def local_folder(reference: str) -> Path:
     """The folder of a model on this machine; a hub's is downloaded, if it is not there yet.
 
@@ -166,10 +192,14 @@ def _tokenizer_class(model: Path) -> Any:
 
 
 def _convert_gguf(gguf: Path) -> Path:
+    return _made_once(_converted(gguf), lambda partial: _write_hf_folder(gguf, partial))
+
+
+def _converted(gguf: Path) -> Path:
+    """The folder that a GGUF file's conversion has, made or not."""
     if not gguf.is_file():
         raise InputError(f"model {gguf}: no such file; give the path of an existing .gguf file")
-    target = cache_dir() / f"{gguf.stem}-{_content_key(_CONVERSION_VERSION, gguf)}"
-    return _made_once(target, lambda partial: _write_hf_folder(gguf, partial))
+    return cache_dir() / f"{gguf.stem}-{_content_key(_CONVERSION_VERSION, gguf)}"
 
 
 def _merge_adapter(folder: Path) -> Path:
@@ -177,9 +207,13 @@ def _merge_adapter(folder: Path) -> Path:
         base = local_folder(base_reference(folder))
     except InputError as error:
         raise InputError(f"base of the adapter {folder}: {error}") from error
+    return _made_once(_merged(folder, base), lambda partial: write_merged(folder, base, partial))
+
+
+def _merged(folder: Path, base: Path) -> Path:
+    """The folder that an adapter and its base have together, made or not."""
     files = [path for each in (folder, base) for path in sorted(each.iterdir()) if path.is_file()]
-    target = cache_dir() / f"{folder.name}-{_content_key(_MERGE_VERSION, *files)}"
-    return _made_once(target, lambda partial: write_merged(folder, base, partial))
+    return cache_dir() / f"{folder.name}-{_content_key(_MERGE_VERSION, *files)}"
 
 
 def _made_once(target: Path, write: Callable[[Path], None]) -> Path:

@@ -70,7 +70,7 @@ def run_synth(
     elif todo:
         # Before any worker starts: a wrong model or protocol is the user's to mend, at once.
         # Loading a tokenizer takes about as long as starting Ray.
-        await_check = _in_background(lambda: _check_synthesizer(config))
+        await_check = _in_background(lambda: check_synthesizer(config))
         with ray_session(log_folder), explained_errors("synth", log_folder):
             await_check()
             _write_parts(config, documents_folder, stage, documents, num_parts)
@@ -110,8 +110,14 @@ def _in_background(work: Callable[[], None]) -> Callable[[], None]:
     return outcome.result
 
 
-def _check_synthesizer(config: SynthConfig) -> None:
-    """Refuse what no worker could work with."""
+def check_synthesizer(config: SynthConfig) -> None:
+    """Refuse what no worker could work with; loads the tokenizer, and no weights.
+
+    Raises:
+        InputError: tokenizer or protocol cannot be had of the model, its context window is shorter
+            than `max_model_len`, or the server refuses.
+        JobFailedError: the server does not answer within `engine.start_timeout_s`.
+    """
     if config.protocol == "rules":
         return
     make_protocol(config, load_synthesizer_tokenizer(config))

@@ -35,6 +35,8 @@ COMMANDS = [
     "tune",
     "tune-eval",
     "compare",
+    "preflight",
+    "slurm render",
 ]
 PRESETS = sorted((ROOT / "launch" / "configs").glob("*.toml"))
 runner = CliRunner()
