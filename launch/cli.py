@@ -1,15 +1,25 @@
 """The command line: `ipt STAGE CONFIG [section.key=value ...]`."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from launch import cli_experiments, cli_kubernetes
+from launch import cli_cluster, cli_experiments, cli_kubernetes
 from launch.exits import reports_errors
-from launch.options import AllowAppend, Config, DryRun, Overrides, Run, show_config
-from pipeline.errors import InputError
+from launch.options import (
+    AllowAppend,
+    Config,
+    DryRun,
+    Hostfile,
+    Overrides,
+    Run,
+    settings,
+    show_config,
+)
+from launch.placement import Placement
 from pipeline.process import EXIT_FAILED
 
 _QUIET = {
@@ -34,14 +44,11 @@ app = typer.Typer(
 )
 
 
-def _settings(overrides: list[str] | None, allow_append: bool) -> list[str]:
-    return [*(overrides or []), *(["run.allow_append=true"] if allow_append else [])]
-
-
 def _run_stage(
     name: str,
     config: str,
     overrides: list[str] | None,
+    placement: Placement | None = None,
     *,
     dry_run: bool,
     allow_append: bool = False,
@@ -50,14 +57,14 @@ def _run_stage(
     from launch.stages import run_stage, stage_named, stages_of
     from pipeline.storage import exclusive
 
-    invocation = any_run_of(config, _settings(overrides, allow_append))
+    invocation = any_run_of(config, settings(overrides, allow_append))
     stage = stage_named(name, stages_of(invocation.config))
     if dry_run:
         show_config(invocation)
         print(f"would write {stage.folder_of(invocation.config.folder)}")
         return
     with exclusive(invocation.config.folder.root):
-        run_stage(stage, invocation)
+        run_stage(stage, replace(invocation, placement=placement))
 
 
 @app.command(epilog="Example: ipt ingest my.toml ingest.docs_per_part=2048")
@@ -139,11 +146,13 @@ def mixture(
 def train(
     config: Config,
     overrides: Overrides = None,
+    hostfile: Hostfile = None,
     allow_append: AllowAppend = False,
     dry_run: DryRun = False,
 ) -> None:
     """Pre-train on the mixture (DeepSpeed); `deepspeed train/pretrain.py CONFIG` does the same."""
-    _run_stage("train", config, overrides, dry_run=dry_run, allow_append=allow_append)
+    placement = cli_cluster.placed(hostfile)
+    _run_stage("train", config, overrides, placement, dry_run=dry_run, allow_append=allow_append)
 
 
 @app.command(epilog="Example: ipt export my.toml export.dtype=float32")
@@ -203,6 +212,7 @@ def evaluate(
 def run(
     config: Config,
     overrides: Overrides = None,
+    hostfile: Hostfile = None,
     allow_append: AllowAppend = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -212,7 +222,7 @@ def run(
     from launch.summary import summary_lines
     from pipeline.storage import exclusive
 
-    invocation = invocation_of(config, _settings(overrides, allow_append))
+    invocation = invocation_of(config, settings(overrides, allow_append))
     folder = invocation.config.folder
     if dry_run:
         show_config(invocation)
@@ -220,49 +230,8 @@ def run(
             print(f"would write {stage.folder_of(folder)}")
         return
     with exclusive(folder.root):
-        run_all(invocation)
+        run_all(replace(invocation, placement=cli_cluster.placed(hostfile)))
     print("\n".join(summary_lines(folder)), flush=True)
-
-
-@app.command(epilog="Example: ipt submit synth my.toml --address http://head:8265")
-@reports_errors
-def submit(
-    stage: Annotated[str, typer.Argument(metavar="STAGE", help="synth, or another stage, or run.")],
-    config: Config,
-    overrides: Overrides = None,
-    address: Annotated[
-        str,
-        typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The cluster's job server."),
-    ] = "http://127.0.0.1:8265",
-    working_dir: Annotated[
-        str, typer.Option(help="Folder that the cluster gets a copy of; the config lies in it.")
-    ] = ".",
-    env: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME[=VALUE]", help="Variable for the job; Ray logs it, so no secret."
-        ),
-    ] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow the job.")] = False,
-    dry_run: DryRun = False,
-) -> None:
-    """Run a stage as a job of a Ray cluster; follow its log, pass on its exit code."""
-    from launch.references import invocation_of
-    from launch.stages import STAGES
-    from launch.submission import Submission
-    from launch.submission import submit as submit_job
-
-    names = [*(known.name for known in STAGES), "run"]
-    if stage not in names:
-        raise InputError(f"stage {stage!r}: there are {', '.join(names)}")
-    # A mistake in it is said here, not by the cluster.
-    invocation_of(config, overrides).config.require_folder_for_jobs()
-    submission = Submission(stage, config, overrides or [], address, working_dir, env or [])
-    if dry_run:
-        print(f"would submit to {address}: {submission.entrypoint()}")
-        return
-    if code := submit_job(submission, wait=not no_wait):
-        raise typer.Exit(code)
 
 
 @app.command(epilog="Example: ipt status runs/quickstart")
@@ -370,6 +339,7 @@ def audit(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> Non
         raise typer.Exit(EXIT_FAILED)
 
 
+cli_cluster.register(app)
 cli_experiments.register(app)
 cli_kubernetes.register(app)
 

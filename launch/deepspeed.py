@@ -4,18 +4,18 @@ import contextlib
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from launch.placement import Placement
 from launch.ranks import Ranks
 from pipeline.errors import InputError
 from pipeline.process import EXIT_STOPPED, WATCHED_PROCESS
 from pipeline.run_folder import RunFolder
-from train.config import TrainConfig
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
 _ERROR = "error: "
@@ -32,42 +32,72 @@ class TrainingStoppedError(Exception):
         self.exit_code = exit_code
 
 
-def build_command(config: TrainConfig, config_path: str, overrides: Sequence[str]) -> list[str]:
-    """The launcher's command line for this machine."""
+@dataclass(frozen=True)
+class Launch:
+    """The launcher's command line, and the variables that it is started with."""
+
+    command: list[str]
+    variables: dict[str, str]
+
+    def typed(self) -> str:
+        """As a person would type it, without the variables that are set here already."""
+        here = os.environ
+        new = {name: text for name, text in self.variables.items() if here.get(name) != text}
+        settings = [f"{name}={shlex.quote(text)}" for name, text in new.items()]
+        return " ".join([*settings, shlex.join(self.command)])
+
+
+def plan_launch(
+    placement: Placement, log_folder: str, config_path: str, overrides: Sequence[str]
+) -> Launch:
+    """How to start the ranks; files that it names are the placement's to write.
+
+    Raises:
+        InputError: there is no launcher.
+    """
     launcher = Path(sys.executable).with_name("deepspeed")
     if not launcher.exists():
         raise InputError(f"{launcher}: the deepspeed launcher is missing; install deepspeed")
-    return [
-        str(launcher),
-        f"--num_accelerators={config.num_ranks}",
-        f"--master_port={_free_port()}",
-        str(_SCRIPT),
-        config_path,
-        *overrides,
-    ]
+    options = placement.options(log_folder)
+    variables = {"PYTHONUNBUFFERED": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    if not Path("/proc/driver/nvidia").exists():
+        threads = max(1, (os.cpu_count() or 1) // max(1, placement.num_local_ranks))
+        wanted = {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(threads)}
+        variables |= {name: os.environ.get(name, value) for name, value in wanted.items()}
+    return Launch(
+        [str(launcher), *options, str(_SCRIPT), config_path, *overrides],
+        variables | placement.launcher_variables(log_folder),
+    )
 
 
 def run_training(
-    config: TrainConfig, folder: RunFolder, config_path: str, overrides: Sequence[str]
+    placement: Placement, folder: RunFolder, config_path: str, overrides: Sequence[str]
 ) -> None:
-    """Run the launcher to its end; its output goes to `logs/train.log`, its steps to the screen.
+    """Run the launcher to its end; its output goes to `logs/`, its steps to the screen.
 
     Raises:
+        InputError: there is no launcher, or a host cannot be used.
         TrainingStoppedError: it ended with another exit code than 0.
     """
-    command = build_command(config, config_path, overrides)
-    log_path = Path(folder.logs) / "train.log"
+    placement.check()
+    log_path = Path(folder.logs) / placement.log_name
     log_path.parent.mkdir(parents=True, exist_ok=True)
+    launch = plan_launch(placement, folder.logs, config_path, overrides)
+    environment = {**os.environ, **launch.variables}
+    placement.write_files(environment, folder.logs)
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     shown_errors: set[str] = set()
-    with log_path.open("a", encoding="utf-8") as log, Ranks(config.num_ranks) as ranks:
-        print(f"train   {shlex.join(command)}", flush=True)
+    ranks = Ranks(
+        placement.num_local_ranks, lambda: placement.ask_to_stop(str(_SCRIPT), config_path)
+    )
+    with log_path.open("a", encoding="utf-8") as log, ranks:
+        print(f"train   {launch.typed()}", flush=True)
         process = subprocess.Popen(
-            command,
+            launch.command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            env=_environment(config.num_ranks),
+            env=environment | {WATCHED_PROCESS: str(os.getpid())},
             text=True,
             errors="replace",
             start_new_session=True,  # Ctrl-C reaches us alone, and we ask the ranks to save
@@ -79,10 +109,11 @@ def run_training(
                 log.write(line)
                 log.flush()
             tail.append(line)
-            if line.startswith(_SHOWN) and line not in shown_errors:
-                print(f"train   {line}", end="", flush=True)
-                if line.startswith(_ERROR):  # every rank meets and says the same one
-                    shown_errors.add(line)
+            if (shown := placement.without_host(line)).startswith(_SHOWN):
+                if shown not in shown_errors:
+                    print(f"train   {shown}", end="", flush=True)
+                if shown.startswith(_ERROR):  # every rank meets and says the same one
+                    shown_errors.add(shown)
         exit_code = process.wait()
     if exit_code == EXIT_STOPPED:
         raise TrainingStoppedError(exit_code, "training saved and stopped; run again to go on")
@@ -93,9 +124,15 @@ def run_training(
         shown = "".join(tail) if exit_code != 2 else ""  # 2: its one error line is on the screen
         raise TrainingStoppedError(
             exit_code,
-            f"{shown}training ended with {_in_words(exit_code)}{ranks.blame()}; "
+            f"{shown}training ended with {_in_words(exit_code)}{_blame(ranks, placement)}; "
             f"all output: {log_path}",
         )
+
+
+def _blame(ranks: Ranks, placement: Placement) -> str:
+    """Which rank ended first, in words; the launcher then ends the others."""
+    first = ranks.ended_first()
+    return "" if first is None else f" after rank {placement.first_rank + first} ended"
 
 
 def _in_words(exit_code: int) -> str:
@@ -104,19 +141,3 @@ def _in_words(exit_code: int) -> str:
     if number in set(signal.Signals):
         return f"{signal.Signals(number).name} (exit code {exit_code})"
     return f"exit code {exit_code}"
-
-
-def _environment(num_ranks: int) -> dict[str, str]:
-    environment = dict(os.environ, PYTHONUNBUFFERED="1", TRANSFORMERS_VERBOSITY="error")
-    environment[WATCHED_PROCESS] = str(os.getpid())
-    if not Path("/proc/driver/nvidia").exists():
-        environment.setdefault("DS_ACCELERATOR", "cpu")
-        threads = max(1, (os.cpu_count() or 1) // num_ranks)
-        environment.setdefault("OMP_NUM_THREADS", str(threads))
-    return environment
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,5 +1,6 @@
 """Arguments and options that several commands take."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,15 @@ AllowAppend = Annotated[
     typer.Option("--allow-append", help="Keep what is written, go on with what was added."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be used, touch nothing.")]
+Hostfile = Annotated[
+    Path | None,
+    typer.Option(help="Train on these hosts over ssh; a line each, as worker-1 slots=8."),
+]
+
+
+def settings(overrides: list[str] | None, allow_append: bool) -> list[str]:
+    """Settings over those of the file, the flags among them."""
+    return [*(overrides or []), *(["run.allow_append=true"] if allow_append else [])]
 
 
 def show_config(invocation: Any) -> None:

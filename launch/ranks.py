@@ -4,6 +4,7 @@ import contextlib
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -23,9 +24,14 @@ class Ranks:
     end.
     """
 
-    def __init__(self, num_ranks: int) -> None:
-        """Expect so many; `watch` says where, once there is a launcher."""
-        self._num_ranks, self._launcher = num_ranks, 0
+    def __init__(self, num_ranks: int, ask_others: Callable[[], None]) -> None:
+        """Expect so many below the launcher; `watch` says where it is, once there is one.
+
+        Args:
+            num_ranks: on this machine.
+            ask_others: passes a request on to ranks elsewhere; it may be made again.
+        """
+        self._num_ranks, self._ask_others, self._launcher = num_ranks, ask_others, 0
         self.are_to_stop = False
         """Whether a signal has asked for it."""
         self._first: int | None = None
@@ -50,9 +56,9 @@ class Ranks:
         self._launcher = launcher
         self._thread.start()
 
-    def blame(self) -> str:
-        """Which rank ended first, in words; the launcher then ends the others."""
-        return "" if self._first is None else f" after rank {self._first} ended"
+    def ended_first(self) -> int | None:
+        """Which of them ended before the others, if one has."""
+        return self._first
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.are_to_stop = True
@@ -68,10 +74,11 @@ class Ranks:
                 for rank in self._found.values():
                     with contextlib.suppress(psutil.Error):
                         rank.terminate()
+                self._ask_others()
             if self._first is None:
-                self._first = self._ended_first()
+                self._first = self._find_first_ended()
 
-    def _ended_first(self) -> int | None:
+    def _find_first_ended(self) -> int | None:
         endings = {number: ending_of(rank) for number, rank in self._found.items()}
         ended = {number: ending for number, ending in endings.items() if ending}
         # Those that lose another one follow within moments, by an error of their own.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from launch.config import SELF_SYNTHETIC, PipelineConfig, TrainingRunConfig, TuneConfig
+from launch.placement import OneHost, Placement
 from pipeline import storage
 from pipeline.errors import InputError, StaleStageError
 from pipeline.run_folder import RunFolder
@@ -21,6 +22,8 @@ class Invocation(Generic[ConfigT]):
     config: ConfigT
     config_path: str
     overrides: Sequence[str]
+    placement: Placement | None = None
+    """Where training has its ranks; none: `train.num_ranks` of them on this machine."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def _pack(invocation: Invocation[PipelineConfig]) -> Manifest:
     )
 
 
-def _require_local(invocation: Invocation[TrainingRunConfig], stage: str) -> None:
+def require_local(invocation: Invocation[TrainingRunConfig], stage: str) -> None:
     """Refuse a URI where files have to be appended to or memory-mapped.
 
     Raises:
@@ -110,21 +113,22 @@ def _train(invocation: Invocation[TrainingRunConfig]) -> Manifest:
     from launch.deepspeed import run_training
     from train.identity import open_train_stage
 
-    _require_local(invocation, "train")
+    require_local(invocation, "train")
     config, folder = invocation.config, invocation.config.folder
     rows = read_manifest(folder.rows)
     # Opened here already, so that leftovers of another config are refused before ranks start.
     stage = open_train_stage(config.train, config.mixture, config.run, rows)
     if done := stage.finished():
         return done
-    run_training(config.train, folder, invocation.config_path, invocation.overrides)
+    placement = invocation.placement or OneHost(config.train.num_ranks)
+    run_training(placement, folder, invocation.config_path, invocation.overrides)
     return read_manifest(folder.train)
 
 
 def _export(invocation: Invocation[TrainingRunConfig]) -> Manifest:
     from train.export import run_export
 
-    _require_local(invocation, "export")
+    require_local(invocation, "export")
     config = invocation.config
     return run_export(config.export, config.train.model, config.folder)
 
@@ -149,7 +153,7 @@ def export_checkpoint(
     """
     from train.export import export_step, find_checkpoint
 
-    _require_local(invocation, "export")
+    require_local(invocation, "export")
     if output is None:
         raise InputError(f"--step {step} needs --output, the folder to write the model to")
     config = invocation.config
@@ -163,7 +167,7 @@ def export_checkpoint(
 def _eval(invocation: Invocation[PipelineConfig]) -> Manifest:
     from train.evaluate import run_eval
 
-    _require_local(invocation, "eval")
+    require_local(invocation, "eval")
     config = invocation.config
     return run_eval(config.eval, config.folder, config.train.model.attention)
 
@@ -285,7 +289,7 @@ def run_all(invocation: Invocation[PipelineConfig]) -> None:
             was added.
     """
     # Both are said now rather than after days of synthesis.
-    _require_local(invocation, "train")
+    require_local(invocation, "train")
     _require_tasks(invocation)
     is_trained = find_manifest(invocation.config.folder.train) is not None
     if is_trained:
@@ -299,7 +303,7 @@ def run_tuning(invocation: Invocation[TuneConfig]) -> None:
     Raises:
         InputError: a stage's input or leftovers cannot be used.
     """
-    _require_local(invocation, "train")
+    require_local(invocation, "train")
     is_trained = find_manifest(invocation.config.folder.train) is not None
     _run_in_order(stages_of(invocation.config), invocation, is_trained=is_trained)
 

@@ -1,20 +1,18 @@
-"""`ipt submit`: a stage as a job of a Ray cluster, its log followed, its exit code passed on."""
+"""What a Ray cluster is asked to run: a stage's command line, and what it needs to be there."""
 
-import asyncio
-import logging
 import os
 import shlex
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError, JobFailedError
+from pipeline.errors import InputError
 
-_TOKEN_FILE = Path("~/.ray/auth_token")
-_POLL_INTERVAL_S = 1.0
-_SIGNALLED, _INTERRUPTED = 128, 130
+RUN, STAGE = "ipt_run", "ipt_stage"
+"""Metadata of a job: folder of the run, and what is done in it."""
+_STOP_WAIT = "RAY_JOB_STOP_WAIT_TIME_S"
+_STOP_MARGIN_S = 30
 
 
 @dataclass(frozen=True)
@@ -22,12 +20,21 @@ class Submission:
     """What is to run where."""
 
     stage: str
+    """Name of a stage, or `run` for all."""
     config: str
     """A TOML, or the name of a preset."""
     overrides: Sequence[str]
-    address: str
-    working_dir: str
-    environment: Sequence[str]
+    run_folder: str
+    """Absolute, or a URI."""
+    stop_grace_s: float = 0.0
+    """Seconds that the command takes at most to end in order."""
+    working_dir: str = "."
+    """Folder that the cluster gets a copy of; empty: none, the config is there already."""
+    image: str = ""
+    """Container image that the job runs in, in place of a working directory."""
+    runtime_env: str = ""
+    """File (YAML or JSON) with more of Ray's runtime environment."""
+    environment: Sequence[str] = ()
     """`NAME=VALUE`, or `NAME` for the value it has here."""
 
     def entrypoint(self) -> str:
@@ -37,7 +44,7 @@ class Submission:
             InputError: the config does not lie in the working directory.
         """
         config = self.config
-        if Path(config).is_file():
+        if self._sends_folder and Path(config).is_file():
             root, path = Path(self.working_dir).resolve(), Path(config).resolve()
             if not path.is_relative_to(root):
                 raise InputError(
@@ -47,89 +54,46 @@ class Submission:
             config = str(path.relative_to(root))
         return shlex.join(["ipt", self.stage, config, *self.overrides])
 
-    def runtime_env(self) -> dict[str, Any]:
-        """Ray's runtime environment: the working directory, and variables.
+    def full_runtime_env(self) -> dict[str, Any]:
+        """Ray's runtime environment: the working directory or image, and variables.
 
         Raises:
-            InputError: a variable that is not set here.
+            InputError: a variable that is not set here, or a file that holds no environment.
         """
-        variables = {}
+        given = _read_runtime_env(self.runtime_env) if self.runtime_env else {}
+        variables = {_STOP_WAIT: str(int(self.stop_grace_s) + _STOP_MARGIN_S)}
+        variables |= given.pop("env_vars", {})
         for entry in self.environment:
             name, equals, value = entry.partition("=")
             if not equals and name not in os.environ:
                 raise InputError(f"--env {name}: not set here; give {name}=VALUE")
             variables[name] = value if equals else os.environ[name]
-        return {"working_dir": self.working_dir, "env_vars": variables}
+        if self.image:
+            given.setdefault("image_uri", self.image)
+        elif self._sends_folder:
+            given.setdefault("working_dir", self.working_dir)
+        return {**given, "env_vars": variables}
+
+    def metadata(self) -> dict[str, str]:
+        """By which a job is found again."""
+        return {RUN: self.run_folder, STAGE: self.stage}
+
+    @property
+    def _sends_folder(self) -> bool:
+        return bool(self.working_dir) and not self.image
 
 
-def submit(submission: Submission, *, wait: bool) -> int:
-    """Hand a job to a cluster; follow it to its end if `wait`.
-
-    Returns:
-        The exit code of the job's command; 0 if it is not waited for, 130 after Ctrl-C, which
-        leaves the job alone.
-
-    Raises:
-        InputError: no cluster answers at the address.
-        JobFailedError: the job ended without an exit code, as with its node.
-    """
-    entrypoint, environment = submission.entrypoint(), submission.runtime_env()
-    client = _connect(submission.address)
-    job = client.submit_job(entrypoint=entrypoint, runtime_env=environment)
-    print(f"submit  {job}: {entrypoint}", flush=True)
-    if not wait:
-        print(f"submit  follow it: ray job logs {job} --follow; end it: ray job stop {job}")
-        return 0
-    try:
-        asyncio.run(_follow_logs(client, job))
-    except KeyboardInterrupt:
-        print(
-            f"\nsubmit  no longer followed; {job} goes on: ray job logs {job} --follow, "
-            f"ray job stop {job}",
-            flush=True,
-        )
-        return _INTERRUPTED
-    except (RuntimeError, OSError) as error:  # the connection, not the job
-        print(f"submit  the log is out of reach ({error}); waiting for {job} to end", flush=True)
-    return _exit_code(client, job)
-
-
-def _connect(address: str) -> Any:
-    if "RAY_AUTH_MODE" not in os.environ and _TOKEN_FILE.expanduser().exists():
-        os.environ["RAY_AUTH_MODE"] = "token"  # `ray start --head` turns it on by itself
-    from ray.job_submission import JobSubmissionClient
+def _read_runtime_env(path: str) -> dict[str, Any]:
+    import yaml
 
     try:
-        client = JobSubmissionClient(address)
-    except (ConnectionError, RuntimeError) as error:
-        first_line = str(error).strip().splitlines()[0]
+        with open(path, encoding="utf-8") as file:
+            found = yaml.safe_load(file)  # which JSON is a part of
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"--runtime-env {path}: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("env_vars", {}), dict):
         raise InputError(
-            f"--address {address}: no Ray job server answers ({first_line}); it is the address of "
-            f"the cluster's dashboard, such as http://head:8265"
-        ) from error
-    for name in ("ray", "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # packaging and closing are no news
-    return client
-
-
-async def _follow_logs(client: Any, job: str) -> None:
-    async for lines in client.tail_job_logs(job):
-        print(lines, end="", flush=True)
-
-
-def _exit_code(client: Any, job: str) -> int:
-    """Wait for the end of a job, however often the connection breaks."""
-    while True:
-        try:
-            details = client.get_job_info(job)
-        except (RuntimeError, OSError):
-            details = None
-        if details is not None and details.status.is_terminal():
-            break
-        time.sleep(_POLL_INTERVAL_S)
-    code = details.driver_exit_code
-    if code is None:
-        if details.status == "SUCCEEDED":
-            return 0
-        raise JobFailedError(f"job {job} ended as {details.status}: {details.message}")
-    return int(code) if code >= 0 else _SIGNALLED - int(code)  # as a shell says it
+            f"--runtime-env {path} holds a {type(found).__name__}; write fields of Ray's runtime "
+            f"environment, such as pip or env_vars, with names and values"
+        )
+    return found

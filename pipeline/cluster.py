@@ -11,9 +11,15 @@ from pipeline.errors import InputError, JobFailedError
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 _SHOWN_LINES = 2
-# On a machine of few cores these cost an engine its time: workers started before any is asked for,
-# and metrics for an endpoint that nobody knows.
-_OWN_RAY_OFF = ("RAY_prestart_worker_first_driver", "RAY_enable_metrics_collection")
+# The first two cost an engine its time on a machine of few cores: workers started before any is
+# asked for, and metrics for an endpoint that nobody knows.
+_OWN_RAY_OFF = (
+    "RAY_prestart_worker_first_driver",
+    "RAY_enable_metrics_collection",
+    # Of a cluster, which Ray by this name turns off on systems of one machine: then all it starts
+    # listens on the loopback address, where nobody else reaches it.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
+)
 
 
 def is_ray_job_copy(folder: Path) -> bool:
@@ -96,7 +102,8 @@ def _connected(log_folder: str | None = None) -> Iterator[None]:
     """Join or start Ray.
 
     With `RAY_ADDRESS` set (as inside `ray job submit`) that cluster is used and outlives the block.
-    Otherwise Ray starts on this machine, without dashboard, and ends with the block.
+    Otherwise Ray starts on this machine, without dashboard and heard on 127.0.0.1 alone, and ends
+    with the block.
     """
     is_own = not os.environ.get("RAY_ADDRESS")
     switched_off = [name for name in _OWN_RAY_OFF if is_own and name not in os.environ]

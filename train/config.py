@@ -136,6 +136,10 @@ class LoggingConfig(StrictConfig):
     """Write TensorBoard events to `train/tensorboard/` (needs the package tensorboard)."""
     wandb_project: str = ""
     """Project at Weights & Biases (needs the package wandb, and its key in the environment)."""
+    prometheus_port: int = Field(default=0, ge=0, le=65535)
+    """Port on which rank 0 serves the figures of the last step at `/metrics`; 0: none."""
+    prometheus_host: str = "127.0.0.1"
+    """Address to serve them on; `0.0.0.0` for a Prometheus that is not on this machine."""
     profile_steps: tuple[int, int] | None = None
     """First and last step of a profiler trace, written to `train/profile/`."""
 

@@ -1,10 +1,11 @@
-"""Metrics beside `metrics.jsonl`: TensorBoard and Weights & Biases, for rank 0.
+"""Metrics beside `metrics.jsonl`: TensorBoard, Weights & Biases, Prometheus, for rank 0.
 
 A run that is killed at step 7 and goes on from its checkpoint of step 5 does steps 6 and 7 again:
 
     TensorBoard   hides what it has of steps from 6 on, and takes them anew
     W&B           goes on with the same run; it keeps the first values of steps 6 and 7, as its
                   history only grows
+    Prometheus    shows the last step, whichever that is
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 from pipeline.errors import InputError
 from train.config import LoggingConfig
+from train.prometheus import PrometheusWriter
 
 _FLUSH_S = 10
 
@@ -46,16 +48,19 @@ def open_writers(
         name: of the run, for people.
         num_steps_done: steps that the checkpoint stands at; what was written of later ones, before
             a restart or a rollback, no longer holds.
-        settings: of training, shown beside the run at W&B.
+        settings: of training (`TrainConfig`), shown beside the run at W&B.
 
     Raises:
-        InputError: a package is not installed, or W&B refuses to start.
+        InputError: a package is not installed, W&B refuses to start, or a port is taken.
     """
     writers: list[MetricsWriter] = []
     if config.tensorboard:
         writers.append(_TensorBoard(Path(folder) / "tensorboard", num_steps_done))
     if config.wandb_project:
         writers.append(_WeightsAndBiases(config.wandb_project, folder, instance, name, settings))
+    if config.prometheus_port:
+        host, port = config.prometheus_host, config.prometheus_port
+        writers.append(PrometheusWriter(host, port, settings["num_steps"]))
     return _Several(writers)
 
 

@@ -34,8 +34,8 @@ def check_config(config: PipelineConfig, request: Request) -> None:
         _check_path(key, path, request)
     if config.synth.workers.resources:
         raise InputError(
-            f"synth.workers.resources ({config.synth.workers.resources}): the workers rendered here "
-            f"offer no custom resources, so that no engine would start; leave it out"
+            f"synth.workers.resources ({config.synth.workers.resources}): workers rendered here "
+            "offer no custom resources, so that no engine would start; leave it out"
         )
 
 
@@ -43,8 +43,8 @@ def _check_run_folder(folder: str, request: Request) -> None:
     if request.storage == "volume":
         if not _is_below_mount(folder):
             raise InputError(
-                f"run.dir ({folder}) must lie below {MOUNT}, where pods have the shared volume, for "
-                f"example run.dir={MOUNT}/mine; for an object store use --storage secret or identity"
+                f"run.dir ({folder}) must lie below {MOUNT}, where pods have the shared volume, "
+                f"such as run.dir={MOUNT}/mine; for a store use --storage secret or identity"
             )
         return
     if not folder.startswith(_STORE):

@@ -19,7 +19,7 @@ from launch.experiment.toml_text import toml_text
 from launch.kubernetes.checks import check_config
 from launch.kubernetes.manifests import PARTS, SHIPPED, components, setup_parts, stage_parts
 from launch.kubernetes.patches import all_patches, engine_policy
-from launch.kubernetes.request import Request
+from launch.kubernetes.request import METRICS_PORT, Request
 from launch.kubernetes.sizes import size_synthesis, size_training
 from launch.stages import Invocation
 from pipeline.config import read_toml
@@ -48,7 +48,7 @@ def render(invocation: Invocation[PipelineConfig], request: Request, *, dry_run:
     _require_ours(request.output)
     if not dry_run:
         _clear(request)
-        for path, content in _files(invocation, request).items():
+        for path, content in files_of(invocation, request).items():
             target = request.output / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content, encoding="utf-8")
@@ -82,10 +82,18 @@ def _clear(request: Request) -> None:
         shutil.rmtree(request.output / name, ignore_errors=True)
 
 
-def _files(invocation: Invocation[PipelineConfig], request: Request) -> dict[str, str]:
-    """Contents by path, but for the copies of what ships."""
+def files_of(
+    invocation: Invocation[PipelineConfig], request: Request, manifests: str = "manifests"
+) -> dict[str, str]:
+    """Contents by path, but for the copies of what ships.
+
+    Args:
+        invocation: the run.
+        request: overlay, image and the like.
+        manifests: where the shipped manifests lie, seen from the folder.
+    """
     config = invocation.config
-    resources = [f"manifests/{part}" for part in setup_parts(request)]
+    resources = [f"{manifests}/{part}" for part in setup_parts(request)]
     files = {"run.toml": toml_text(_run_settings(invocation, request))}
     if policy := engine_policy(config):
         files["engine-policy.yaml"] = _dump(policy)
@@ -103,7 +111,7 @@ def _files(invocation: Invocation[PipelineConfig], request: Request) -> dict[str
     )
     for stage, part in (stage_parts(request) | {"monitoring": "monitoring"}).items():
         files[f"{stage}/{_KUSTOMIZATION}"] = _kustomization(
-            resources=[f"../manifests/{part}"], components=["../profile"]
+            resources=[f"../{manifests}/{part}"], components=["../profile"]
         )
     patches = all_patches(config, request)
     files |= {f"profile/{patch.name}.yaml": _dump(list(patch.operations)) for patch in patches}
@@ -111,7 +119,7 @@ def _files(invocation: Invocation[PipelineConfig], request: Request) -> dict[str
         kind="Component",
         namespace=request.namespace,
         images=[request.parsed_image().as_kustomize()],
-        components=[f"../manifests/{name}" for name in components(request)],
+        components=[f"../{manifests}/{name}" for name in components(request)],
         patches=[{"path": f"{patch.name}.yaml", "target": patch.target} for patch in patches],
     )
     return files
@@ -124,6 +132,10 @@ def _run_settings(invocation: Invocation[PipelineConfig], request: Request) -> d
     synth.setdefault("workers", {}).update(size_synthesis(invocation.config, request).settings())
     if request.overlay == "spot":
         synth["journal"] = True
+    # Prometheus asks from another pod, and by the NetworkPolicies nobody else does.
+    logging = settings["train"].setdefault("logging", {})
+    logging["prometheus_port"] = logging.get("prometheus_port") or METRICS_PORT
+    logging["prometheus_host"] = "0.0.0.0"
     return settings
 
 
@@ -133,14 +145,15 @@ def _kustomization(kind: str = "Kustomization", **fields: Any) -> str:
 
 
 def _dump(content: Any) -> str:
-    return _MARK + yaml.safe_dump(content, sort_keys=False, default_flow_style=False, width=100)
+    text: str = yaml.safe_dump(content, sort_keys=False, default_flow_style=False, width=100)
+    return _MARK + text
 
 
 def _summary(config: PipelineConfig, request: Request, *, dry_run: bool) -> list[str]:
     synth, rank_pod = size_synthesis(config, request), size_training(config, request)
-    workers = f"{synth.min_workers} to {synth.max_workers} workers"
-    if request.queue or synth.min_workers == synth.max_workers:
-        workers = f"{synth.max_workers} workers" if synth.max_workers > 1 else "1 worker"
+    workers = f"{synth.max_workers} worker{'s' if synth.max_workers > 1 else ''}"
+    if request.scales and synth.min_workers < synth.max_workers:
+        workers = f"{synth.min_workers} to {workers}"
     lines = [
         f"k8s     {'would write' if dry_run else 'wrote'} {request.output}: {request.overlay}, "
         f"image {request.parsed_image()}, namespace {request.namespace}, run.dir {config.run.dir}",

@@ -19,7 +19,11 @@ def setup_parts(request: Request) -> list[str]:
 def components(request: Request) -> list[str]:
     """What changes the resources: components, in the order in which they apply."""
     storage = {"volume": ["storage-volume"], "secret": ["storage-secret"], "identity": []}
-    names = [request.overlay, *storage[request.storage], *(["queued"] if request.queue else [])]
+    names = [request.overlay, *storage[request.storage]]
+    if not request.scales:
+        names.append("fixed-workers")
+    if request.queue:
+        names.append("queued")
     return [f"components/{name}" for name in names]
 
 

@@ -13,6 +13,12 @@ _HEAD = f"{_CLUSTER}/headGroupSpec/template/spec"
 _WORKERS = f"{_CLUSTER}/workerGroupSpecs/0"
 _WORKER = f"{_WORKERS}/template/spec"
 _RANKS = "/spec/replicatedJobs/0/template/spec"
+_SPOT = {
+    "key": "instruct-pretrain/capacity",
+    "operator": "Equal",
+    "value": "spot",
+    "effect": "NoSchedule",
+}
 _HTTPS = 443
 
 Operation = dict[str, Any]
@@ -42,7 +48,7 @@ def all_patches(config: PipelineConfig, request: Request) -> list[Patch]:
 
 
 def engine_policy(config: PipelineConfig) -> dict[str, Any] | None:
-    """A NetworkPolicy that lets workers reach an engine which is a server; None if none is needed."""
+    """A NetworkPolicy that opens the way to an engine which is a server; None: none needed."""
     if config.synth.engine.kind != "openai" or config.synth.protocol == "rules":
         return None
     url = urlsplit(config.synth.engine.openai.base_url)
@@ -68,7 +74,7 @@ def engine_policy(config: PipelineConfig) -> dict[str, Any] | None:
 
 
 def _synth(config: PipelineConfig, request: Request, size: SynthSize) -> list[Operation]:
-    replicas = size.max_workers if request.queue else size.min_workers
+    replicas = size.min_workers if request.scales else size.max_workers
     operations = [
         _replace(f"{_WORKERS}/replicas", replicas),
         _replace(f"{_WORKERS}/minReplicas", replicas),
@@ -83,8 +89,9 @@ def _synth(config: PipelineConfig, request: Request, size: SynthSize) -> list[Op
         if config.synth.engine.kind == "openai":
             key = {"secretRef": {"name": "engine", "optional": True}}
             operations.append(_add(f"{pod}/containers/0/envFrom/-", key))
-    if request.overlay != "dev" and not size.worker.gpus:  # no place on nodes that are dear
-        operations.append(_replace(f"{_WORKER}/tolerations", []))
+    if request.overlay != "dev" and not size.worker.gpus:  # no place on nodes with GPUs
+        tolerations = [_SPOT] if request.overlay == "spot" else []
+        operations.append(_replace(f"{_WORKER}/tolerations", tolerations))
     return operations
 
 
@@ -96,19 +103,14 @@ def _job_set(config: PipelineConfig, request: Request, pod: PodSize) -> list[Ope
         _replace(f"{container}/args/0", f"--num_nodes={request.num_nodes}"),
         _replace(f"{container}/resources", pod.as_resources()),
     ]
-    port = metrics_port(config)
-    if port:
-        return [*operations, _replace(f"{container}/ports/1/containerPort", port)]
-    return [*operations, {"op": "remove", "path": f"{container}/ports/1"}]
-
-
-def metrics_port(config: PipelineConfig) -> int:
-    """Where training serves its metrics; 0: nowhere."""
-    return int(config.train.logging.model_dump().get("prometheus_port", 0))
+    if port := config.train.logging.prometheus_port:
+        operations.append(_replace(f"{container}/ports/1/containerPort", port))
+    return operations
 
 
 def _train_job(request: Request, pod: PodSize) -> list[Operation]:
     return [
+        _replace("/spec/trainer/image", str(request.parsed_image())),
         _replace("/spec/trainer/numNodes", request.num_nodes),
         _replace("/spec/trainer/resourcesPerNode", pod.as_resources()),
     ]

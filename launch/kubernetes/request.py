@@ -15,6 +15,8 @@ OVERLAYS, STORAGES, TRAININGS = (
 NAMESPACE = "instruct-pretrain"
 MOUNT = "/mnt/runs"
 """Where pods see the shared volume."""
+METRICS_PORT = 9464
+"""Where training shows its metrics, unless the config says another port."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _IMAGE = re.compile(
     r"(?P<name>[^\s@]+?)(:(?P<tag>[\w][\w.-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
@@ -62,6 +64,11 @@ class Request:
     training: str = "jobset"
     queue: str = ""
     """LocalQueue of Kueue; empty: none."""
+
+    @property
+    def scales(self) -> bool:
+        """Whether the number of synthesis workers follows the work, as Ray's autoscaler has it."""
+        return self.overlay != "dev" and not self.queue
 
     def check(self) -> None:
         """Refuse options that stand for nothing, or do not go together.

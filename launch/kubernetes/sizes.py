@@ -61,7 +61,7 @@ class SynthSize:
         return self.stop_grace_s + _RAY_GRACE_S
 
     def settings(self) -> dict[str, int]:
-        """`synth.workers` as the cluster has it: Ray asks for workers only up to a stated number."""
+        """`synth.workers` as the cluster has it: Ray asks for workers up to a stated number."""
         return {"min": self.min_workers, "max": self.max_workers * self.engines_per_worker}
 
 

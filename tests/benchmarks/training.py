@@ -25,14 +25,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from launch.deepspeed import build_command, run_training
+from launch.deepspeed import plan_launch, run_training
+from launch.placement import OneHost
 from pipeline.pretrained import load_tokenizer
 from pipeline.run_folder import RunFolder
 from tests.benchmarks.bars import at_least, at_most, conclude, figure, print_table
 from tests.benchmarks.corpus import TOKENIZER, read_speeches
 from tests.benchmarks.peers import run_command
 from tests.packed import pack_documents, write_packed
-from train.config import TrainConfig
 from train.metrics import read_metrics
 
 SEQ_LEN, ROWS_PER_BATCH, NUM_RANKS, WARMUP = 512, 8, 2, 3
@@ -100,11 +100,7 @@ def run_ours(folder: Path, steps: int, precision: str) -> dict[str, Any]:
         )
     )
     run = RunFolder(str(folder / "run"))
-    train = TrainConfig.model_validate(
-        {"model": {"shape": SHAPE}, "num_steps": steps, "rows_per_batch": ROWS_PER_BATCH}
-        | {"num_ranks": NUM_RANKS}
-    )
-    run_training(train, run, str(config), [])
+    run_training(OneHost(NUM_RANKS), run, str(config), [])
     lines = read_metrics(run.metrics)[WARMUP:]
     seconds = sum(line["time/step_s"] for line in lines)
     return {
@@ -118,13 +114,7 @@ def run_ours(folder: Path, steps: int, precision: str) -> dict[str, Any]:
 
 def run_trainer(folder: Path, kind: str, steps: int, precision: str) -> dict[str, Any]:
     """The Trainer on `kind` of data in `folder`, through the same launcher."""
-    launcher = build_command(
-        TrainConfig.model_validate(
-            {"model": {"shape": SHAPE}, "num_steps": 1, "rows_per_batch": 1, "num_ranks": NUM_RANKS}
-        ),
-        "",
-        [],
-    )[:3]
+    launcher = plan_launch(OneHost(NUM_RANKS), "", "", []).command[:3]
     script = Path(__file__).with_name("training_sides.py")
     options = {
         "data": str(folder / f"{kind}.npz"),
