@@ -80,7 +80,7 @@ def problems(resource: dict[str, Any]) -> list[str]:
     group = resource["apiVersion"].rpartition("/")[0]
     if resource["kind"] == "PodMonitor":
         return _errors(_POD_MONITOR, resource)
-    if "." not in group or group.endswith(".k8s.io") and "x-k8s" not in group:
+    if "." not in group or (group.endswith(".k8s.io") and "x-k8s" not in group):
         return core_problems(resource)
     return _errors(crd_schema(resource["apiVersion"], resource["kind"]), resource)
 
@@ -109,7 +109,9 @@ def crd_schema(api_version: str, kind: str) -> dict[str, Any]:
     """The JSON schema of a custom resource, which lets nothing pass that a server would drop."""
     group, _, version = api_version.partition("/")
     for path in sorted(_CRDS.glob(f"{group}_*.yaml")):
-        definition = yaml.load(path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        definition = yaml.load(
+            path.read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
         if definition["spec"]["names"]["kind"] != kind:
             continue
         for served in definition["spec"]["versions"]:

@@ -38,9 +38,7 @@ def build(folder: Path) -> list[dict[str, Any]]:
 def build_run(folder: Path) -> list[dict[str, Any]]:
     """All resources of a rendered folder or an overlay: what is there once, and every stage."""
     stages = [folder / stage for stage in (*STAGES, "monitoring")]
-    return [
-        resource for part in (folder, *stages) if part.is_dir() for resource in build(part)
-    ]
+    return [resource for part in (folder, *stages) if part.is_dir() for resource in build(part)]
 
 
 def pod_templates(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -129,13 +129,15 @@ def _run_settings(invocation: Invocation[PipelineConfig], request: Request) -> d
     """The config's own settings, and those that follow from the cluster."""
     settings = read_toml(invocation.config_path, invocation.overrides)
     synth = settings["synth"]
-    synth.setdefault("workers", {}).update(size_synthesis(invocation.config, request).settings())
+    size = size_synthesis(invocation.config, request)
+    synth.setdefault("workers", {}).update(size.settings())
+    if not size.worker.gpus:  # as the config may ask for some
+        synth["workers"]["gpus"] = 0
     if request.overlay == "spot":
         synth["journal"] = True
     # Prometheus asks from another pod, and by the NetworkPolicies nobody else does.
     logging = settings["train"].setdefault("logging", {})
-    logging["prometheus_port"] = logging.get("prometheus_port") or METRICS_PORT
-    logging["prometheus_host"] = "0.0.0.0"
+    logging |= {"prometheus_port": METRICS_PORT, "prometheus_host": "0.0.0.0"}
     return settings
 
 

@@ -38,7 +38,7 @@ def all_patches(config: PipelineConfig, request: Request) -> list[Patch]:
     synth, rank_pod = size_synthesis(config, request), size_training(config, request)
     patches = [
         Patch("synth", _target("RayJob", "synth"), tuple(_synth(config, request, synth))),
-        Patch("train", _target("JobSet", "train"), tuple(_job_set(config, request, rank_pod))),
+        Patch("train", _target("JobSet", "train"), tuple(_job_set(request, rank_pod))),
         Patch("train-job", _target("TrainJob", "train"), tuple(_train_job(request, rank_pod))),
         Patch("service-accounts", {"kind": "ServiceAccount"}, tuple(_accounts(request))),
         Patch("namespace", {"kind": "Namespace"}, tuple(_namespace(request))),
@@ -95,17 +95,14 @@ def _synth(config: PipelineConfig, request: Request, size: SynthSize) -> list[Op
     return operations
 
 
-def _job_set(config: PipelineConfig, request: Request, pod: PodSize) -> list[Operation]:
+def _job_set(request: Request, pod: PodSize) -> list[Operation]:
     container = f"{_RANKS}/template/spec/containers/0"
-    operations = [
+    return [
         _replace(f"{_RANKS}/completions", request.num_nodes),
         _replace(f"{_RANKS}/parallelism", request.num_nodes),
         _replace(f"{container}/args/0", f"--num_nodes={request.num_nodes}"),
         _replace(f"{container}/resources", pod.as_resources()),
     ]
-    if port := config.train.logging.prometheus_port:
-        operations.append(_replace(f"{container}/ports/1/containerPort", port))
-    return operations
 
 
 def _train_job(request: Request, pod: PodSize) -> list[Operation]:

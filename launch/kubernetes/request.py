@@ -16,7 +16,7 @@ NAMESPACE = "instruct-pretrain"
 MOUNT = "/mnt/runs"
 """Where pods see the shared volume."""
 METRICS_PORT = 9464
-"""Where training shows its metrics, unless the config says another port."""
+"""Where training shows its metrics; a port of the pods in the manifests."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _IMAGE = re.compile(
     r"(?P<name>[^\s@]+?)(:(?P<tag>[\w][\w.-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"

@@ -51,6 +51,7 @@ class SynthSize:
 
     worker: PodSize
     engines_per_worker: int
+    cpus_per_engine: float
     min_workers: int
     max_workers: int
     stop_grace_s: int
@@ -60,17 +61,18 @@ class SynthSize:
         """What a pod gets from the request to end to its kill."""
         return self.stop_grace_s + _RAY_GRACE_S
 
-    def settings(self) -> dict[str, int]:
+    def settings(self) -> dict[str, float]:
         """`synth.workers` as the cluster has it: Ray asks for workers up to a stated number."""
-        return {"min": self.min_workers, "max": self.max_workers * self.engines_per_worker}
+        largest = self.max_workers * self.engines_per_worker
+        return {"min": self.min_workers, "max": largest, "cpus": self.cpus_per_engine}
 
 
 def size_synthesis(config: PipelineConfig, request: Request) -> SynthSize:
     """Workers of synthesis: their size, how many engines each holds, how many there may be."""
     workers = config.synth.workers
-    has_gpus = request.overlay != "dev" and config.synth.protocol != "rules"
-    gpus_of_engine = 0.0
-    if has_gpus and config.synth.engine.kind == "vllm":
+    cpus_per_engine, gpus_of_engine = workers.cpus, 0.0
+    is_vllm = config.synth.protocol != "rules" and config.synth.engine.kind == "vllm"
+    if is_vllm and request.overlay != "dev":
         wanted = workers.gpus
         gpus_of_engine = float(config.synth.engine.num_accelerators) if wanted is None else wanted
     if gpus_of_engine:
@@ -81,16 +83,17 @@ def size_synthesis(config: PipelineConfig, request: Request) -> SynthSize:
     else:
         cores = max(2 if request.overlay == "dev" else 4, math.ceil(workers.cpus))
         pod = PodSize(cores, 4 * cores)
-        # Mining takes a core a worker; an engine on CPUs fills its node.
-        is_mining = config.synth.protocol == "rules"
-        per_worker = math.floor(cores / workers.cpus) if is_mining else 1
+        if is_vllm:  # an engine on CPUs takes all of its pod
+            cpus_per_engine = cores
+        per_worker = math.floor(cores / cpus_per_engine)
     if request.overlay == "dev":
-        smallest = largest = 1
+        smallest = largest = per_worker = 1
     else:
         smallest = math.ceil(workers.min / per_worker)
         wanted_pods = _LARGEST_POOL if workers.max is None else math.ceil(workers.max / per_worker)
         largest = max(smallest, wanted_pods)
-    return SynthSize(pod, per_worker, smallest, largest, math.ceil(config.synth.stop_grace_s))
+    grace_s = math.ceil(config.synth.stop_grace_s)
+    return SynthSize(pod, per_worker, cpus_per_engine, smallest, largest, grace_s)
 
 
 def size_training(config: PipelineConfig, request: Request) -> PodSize:

@@ -1,12 +1,17 @@
 """What a cluster does with the jobs when pods go: retries, grace, restarts."""
 
+import os
 import re
+import shutil
+import subprocess
+import threading
 
 import pytest
 
 from tests.manifests import K8S, OVERLAYS, build, needs_kubectl, only
 
 pytestmark = needs_kubectl
+needs_pgrep = pytest.mark.skipif(shutil.which("pgrep") is None, reason="no pgrep on this machine")
 DRIVER = "/opt/ipt/bin/python3 /opt/ipt/bin/ipt synth /etc/ipt/run.toml"
 
 
@@ -49,6 +54,41 @@ def test_the_hooks_find_the_processes_that_they_wait_for_and_not_themselves() ->
         assert re.search(patterns.pop(), process)
         for pattern in re.findall(r"-f '([^']+)'", script):
             assert not re.search(pattern, " ".join(hook["command"]))
+
+
+def run_hook(group, process: str, body: str, grace_s: int) -> tuple[int, bool]:
+    """Run a group's hook beside such a process; its exit code, and whether that lives on."""
+    hook = group["template"]["spec"]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    # A name of its own: real jobs may be running on this machine.
+    (pattern,) = set(re.findall(r"-f '([^']+)'", hook[-1]))
+    name = f"{process}-{os.getpid()}"
+    script = hook[-1].replace(pattern, f"[{name[0]}]{name[1:]}")
+    command = ["bash", "-c", f"{body} # {name}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "ready\n"
+            threading.Thread(target=running.wait, daemon=True).start()  # or it stays, as a zombie
+            environment = os.environ | {"IPT_STOP_GRACE_S": str(grace_s)}
+            done = subprocess.run([*hook[:-1], script], env=environment, check=False)
+            return done.returncode, running.poll() is None
+        finally:
+            running.kill()
+
+
+@needs_pgrep
+def test_a_heads_hook_asks_the_driver_to_end_and_waits_for_it() -> None:
+    cluster = stage("gpu", "synth", "RayJob")["spec"]["rayClusterSpec"]
+    ends_in_order = "trap 'sleep 2; exit 75' TERM; echo ready; while :; do sleep 0.1; done"
+    assert run_hook(cluster["headGroupSpec"], "driver", ends_in_order, 60) == (0, False)
+
+
+@needs_pgrep
+def test_a_workers_hook_waits_no_longer_than_the_grace() -> None:
+    cluster = stage("gpu", "synth", "RayJob")["spec"]["rayClusterSpec"]
+    (group,) = cluster["workerGroupSpecs"]
+    assert run_hook(group, "worker", "echo ready; sleep 2; :", 60) == (0, False)
+    assert run_hook(group, "worker", "echo ready; sleep 20; :", 1) == (0, True)
 
 
 def test_synthesis_scales_from_a_worker_that_is_there() -> None:
@@ -150,5 +190,7 @@ def test_spot_takes_workers_and_ranks_but_no_head() -> None:
         for group in (cluster["headGroupSpec"], cluster["workerGroupSpecs"][0])
     ]
     assert places == ["NotIn", "In"]
-    keys = [each["key"] for each in cluster["workerGroupSpecs"][0]["template"]["spec"]["tolerations"]]
+    keys = [
+        each["key"] for each in cluster["workerGroupSpecs"][0]["template"]["spec"]["tolerations"]
+    ]
     assert keys == ["nvidia.com/gpu", "instruct-pretrain/capacity"]

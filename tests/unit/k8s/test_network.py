@@ -21,7 +21,9 @@ class Pod:
 
 
 def ours(component: str, **labels: str) -> Pod:
-    names = {key.replace("_", "/").replace("ray/io", "ray.io"): value for key, value in labels.items()}
+    names = {
+        key.replace("_", "/").replace("ray/io", "ray.io"): value for key, value in labels.items()
+    }
     return Pod(HERE, {PART_OF: HERE, "app.kubernetes.io/component": component, **names})
 
 
@@ -63,7 +65,7 @@ def admits(peer, pod: Pod) -> bool:
 
 
 def may_enter(policies, source: Pod, target: Pod, port: int | str) -> bool:
-    """Whether some policy lets `source` in; that others close everything, a test of its own says."""
+    """Whether some policy lets `source` in; that nobody else gets in is a test of its own."""
     return any(
         any(admits(peer, source) for peer in rule["from"])
         and ("ports" not in rule or port in [each["port"] for each in rule["ports"]])
@@ -94,7 +96,9 @@ def covers(block, address: str) -> bool:
 def test_everything_is_closed_at_first(policies) -> None:
     closed = [policy for policy in policies if policy["podSelector"] == {}]
     assert {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} in closed
-    assert not any(rule.get("from", []) == [] for each in policies for rule in each.get("ingress", []))
+    assert not any(
+        rule.get("from", []) == [] for each in policies for rule in each.get("ingress", [])
+    )
 
 
 @pytest.mark.parametrize("port", RAY_PORTS)

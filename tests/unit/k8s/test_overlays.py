@@ -52,7 +52,12 @@ def test_its_config_loads_and_is_the_presets_but_for_the_cluster(overlay: str) -
         "train.logging.prometheus_port",
         "train.logging.prometheus_host",
     }
-    assert changed == expected | ({"synth.journal"} if overlay == "spot" else set())
+    of_overlay = {
+        "dev": {"synth.workers.cpus", "synth.workers.gpus"},
+        "gpu": set(),
+        "spot": {"synth.journal"},
+    }
+    assert changed == expected | of_overlay[overlay]
 
 
 def test_presets_named_here_ship() -> None:
