@@ -21,6 +21,7 @@ _SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
 _ERROR = "error: "
 _SHOWN = ("step ", "resumed ", "stopped ", "left out ", "passed over ", _ERROR)
 _TAIL_LINES = 15
+_OF_SSH = 255
 
 
 class TrainingStoppedError(Exception):
@@ -137,6 +138,8 @@ def _blame(ranks: Ranks, placement: Placement) -> str:
 
 def _in_words(exit_code: int) -> str:
     """An exit code, by the signal's name if the launcher made it of one."""
+    if exit_code == _OF_SSH:
+        return f"a host that is out of reach (exit code {exit_code}, as ssh says it)"
     number = 256 - exit_code
     if number in set(signal.Signals):
         return f"{signal.Signals(number).name} (exit code {exit_code})"

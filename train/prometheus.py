@@ -1,10 +1,10 @@
 """The figures of the last step for Prometheus, served by rank 0 while training goes on.
 
-    ipt_train_step 200
-    ipt_train_loss 2.31
-    ipt_train_perf_tokens_per_s 51200
-    ipt_train_source_loss{source="web-raw"} 2.4
-    ipt_train_heldout_loss{source="web-raw"} 2.5
+ipt_train_step 200
+ipt_train_loss 2.31
+ipt_train_perf_tokens_per_s 51200
+ipt_train_source_loss{source="web-raw"} 2.4
+ipt_train_heldout_loss{source="web-raw"} 2.5
 """
 
 import re

@@ -2,7 +2,8 @@
 
 Each rank notes in memory what it is doing; a thread shows that to all others every few seconds,
 through the store by which the ranks once found each other. When a rank has been at one thing for
-too long, it compares: whoever is at an earlier thing, or has shown nothing lately, is to blame.
+too long, it compares: whoever is at an earlier thing, or has shown nothing lately, is to blame. The
+store is at rank 0, and a host that is cut off from it has to find that out by its own clock.
 """
 
 import datetime
@@ -12,11 +13,13 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 EXIT_HUNG = 70
 _BEATS_PER_LIMIT = 20
 _STORE_TIMEOUT = datetime.timedelta(seconds=5)
+_LONGEST_LOOK_S = 20.0
 
 
 class Beat(NamedTuple):
@@ -63,15 +66,24 @@ class Watchdog:
     def _watch(self) -> None:
         from torch.distributed import get_rank, get_world_size
 
-        rank, num_ranks, store = get_rank(), get_world_size(), _connect()
-        while not self._has_ended.wait(min(30.0, self._limit_s / _BEATS_PER_LIMIT)):
+        rank, num_ranks = get_rank(), get_world_size()
+        pause_s = min(30.0, self._limit_s / _BEATS_PER_LIMIT)
+        _in_background(lambda: self._show_beats(rank, pause_s))
+        while not self._has_ended.wait(pause_s):
             step, phase, since = self._at
-            now = time.monotonic()
-            beat = {"step": step, "phase": phase, "since_s": now - since, "at": time.time()}
-            _show(store, rank, beat)
-            if now - since > self._limit_s:
-                beats = {other: _look(store, other) for other in range(num_ranks)}
-                self._end(rank, step, phase, now - since, explain_hang(beats))
+            if (taken_s := time.monotonic() - since) > self._limit_s:
+                self._end(rank, step, phase, taken_s, explain_hang(_beats_of(num_ranks)))
+                return
+
+    def _show_beats(self, rank: int, pause_s: float) -> None:
+        """Show the others how this rank stands, as long as the store answers."""
+        store = _connect()
+        while store is not None and not self._has_ended.wait(pause_s):
+            step, phase, since = self._at
+            beat = {"step": step, "phase": phase, "since_s": time.monotonic() - since}
+            try:
+                store.set(_key(rank), json.dumps(beat | {"at": time.time()}))
+            except RuntimeError:
                 return
 
     def _end(self, rank: int, step: int, phase: str, since_s: float, blame: str) -> None:
@@ -96,7 +108,7 @@ def explain_hang(beats: dict[int, Beat | None]) -> str:
     if not found:
         return "rank 0, through which ranks speak, does not answer"
     silent = sorted(beats.keys() - found.keys())
-    typical = sorted(beat.age_s for beat in found.values())[len(found) // 2]
+    typical = sorted(beat.age_s for beat in found.values())[(len(found) - 1) // 2]
     silent += [rank for rank, beat in found.items() if beat.age_s > 3 * typical + 10]
     if silent:
         names = ", ".join(map(str, sorted(silent)))
@@ -128,19 +140,30 @@ def _connect() -> Any:
         return None
 
 
-def _show(store: Any, rank: int, beat: dict[str, Any]) -> None:
-    if store is not None:
-        try:
-            store.set(f"ipt-beat-{rank}", json.dumps(beat))
-        except RuntimeError:
-            return
+def _beats_of(num_ranks: int) -> dict[int, Beat | None]:
+    """The last beat of each rank; a store that does not answer costs seconds and no more."""
+    beats: dict[int, Beat | None] = dict.fromkeys(range(num_ranks))
+
+    def look() -> None:
+        store = _connect()
+        for rank in beats if store is not None else ():
+            try:
+                beat = json.loads(store.get(_key(rank)))
+            except RuntimeError:
+                continue
+            age_s = time.time() - beat["at"]
+            beats[rank] = Beat(beat["step"], beat["phase"], beat["since_s"], age_s)
+
+    _in_background(look).join(_LONGEST_LOOK_S)
+    return dict(beats)
 
 
-def _look(store: Any, rank: int) -> Beat | None:
-    if store is None:
-        return None
-    try:
-        beat = json.loads(store.get(f"ipt-beat-{rank}"))
-    except RuntimeError:
-        return None
-    return Beat(beat["step"], beat["phase"], beat["since_s"], time.time() - beat["at"])
+def _in_background(work: Callable[[], None]) -> threading.Thread:
+    """Start work that may never end: over a network that is cut, the store's calls do not."""
+    thread = threading.Thread(target=work, name="ipt-beats", daemon=True)
+    thread.start()
+    return thread
+
+
+def _key(rank: int) -> str:
+    return f"ipt-beat-{rank}"

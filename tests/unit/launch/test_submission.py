@@ -1,17 +1,27 @@
 """What a cluster is asked to run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from launch.submission import Submission, submit
+from launch.ray_jobs import submit
+from launch.submission import Submission
 from pipeline.errors import InputError
 
 ADDRESS = "http://127.0.0.1:9"
 
 
 def make(config: str, folder: Path, *env: str) -> Submission:
-    return Submission("synth", config, ["synth.journal=true", "a.b=x y"], ADDRESS, str(folder), env)
+    return Submission(
+        "synth",
+        config,
+        ["synth.journal=true", "a.b=x y"],
+        run_folder="/shared/run",
+        stop_grace_s=60.0,
+        working_dir=str(folder),
+        environment=env,
+    )
 
 
 def test_the_config_is_named_as_the_cluster_sees_it(tmp_path: Path) -> None:
@@ -32,13 +42,41 @@ def test_a_config_outside_the_working_directory_is_refused(tmp_path: Path) -> No
 
 
 def test_variables_are_passed_by_value_or_by_name(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "secret")
-    environment = make("quickstart", tmp_path, "HF_TOKEN", "MODE=a=b").runtime_env()
-    assert environment["env_vars"] == {"HF_TOKEN": "secret", "MODE": "a=b"}
+    monkeypatch.setenv("HF_HOME", "/models")
+    environment = make("quickstart", tmp_path, "HF_HOME", "MODE=a=b").full_runtime_env()
+    variables = environment["env_vars"]
+    assert variables.pop("RAY_JOB_STOP_WAIT_TIME_S") == "90", "more than the job takes to end"
+    assert variables == {"HF_HOME": "/models", "MODE": "a=b"}
     with pytest.raises(InputError, match="--env NOT_SET: not set here"):
-        make("quickstart", tmp_path, "NOT_SET").runtime_env()
+        make("quickstart", tmp_path, "NOT_SET").full_runtime_env()
 
 
 def test_no_cluster_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no Ray job server answers"):
-        submit(make("quickstart", tmp_path), wait=False)
+        submit(make("quickstart", tmp_path), ADDRESS, wait=False)
+
+
+def test_an_image_takes_the_place_of_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("")
+    config = str(tmp_path / "run.toml")
+    in_image = replace(make(config, tmp_path), image="registry/ipt:1")
+    assert in_image.full_runtime_env().keys() == {"image_uri", "env_vars"}
+    assert in_image.entrypoint().startswith(f"ipt synth {config} "), "a path of the image"
+    nowhere = replace(make(config, tmp_path), working_dir="")
+    assert nowhere.full_runtime_env().keys() == {"env_vars"}
+
+
+def test_more_of_the_runtime_environment_comes_from_a_file(tmp_path: Path) -> None:
+    given = tmp_path / "env.yaml"
+    given.write_text("pip: [einops]\nenv_vars: {MODE: file, OTHER: kept}\n")
+    submission = replace(make("quickstart", tmp_path, "MODE=said"), runtime_env=str(given))
+    environment = submission.full_runtime_env()
+    assert environment["pip"] == ["einops"]
+    assert environment["working_dir"] == str(tmp_path)
+    assert environment["env_vars"].items() >= {"MODE": "said", "OTHER": "kept"}.items()
+    for text in ("[a, list]", "pip: [", "env_vars: [X]"):
+        given.write_text(text)
+        with pytest.raises(InputError, match="--runtime-env"):
+            submission.full_runtime_env()
+    with pytest.raises(InputError, match="No such file"):
+        replace(submission, runtime_env=str(tmp_path / "no.yaml")).full_runtime_env()

@@ -1,6 +1,11 @@
 """Who keeps the others waiting."""
 
-from train.watchdog import Beat, explain_hang
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from train.watchdog import EXIT_HUNG, Beat, explain_hang
 
 
 def beat(step: int, phase: str, age_s: float = 1.0) -> Beat:
@@ -27,3 +32,36 @@ def test_when_all_are_at_the_same_point_nobody_is() -> None:
 
 def test_without_any_word_it_is_the_one_that_passes_them_on() -> None:
     assert "rank 0" in explain_hang({0: None, 1: None})
+
+
+def test_of_two_ranks_the_one_that_fell_silent_is_named() -> None:
+    beats = {0: beat(7, "optimizer"), 1: beat(5, "data", age_s=15.0)}
+    assert explain_hang(beats) == "rank 1 shows no sign of life"
+
+
+def test_a_store_that_never_answers_holds_up_nobody(tmp_path: Path) -> None:
+    """The store is a port that takes connections and says nothing, as behind a network cut."""
+    script = tmp_path / "rank.py"
+    script.write_text(
+        "import os, socket, time\n"
+        "silent = socket.create_server(('127.0.0.1', 0))\n"
+        "os.environ |= {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(silent.getsockname()[1])}\n"
+        "import torch.distributed\n"
+        "torch.distributed.get_rank = lambda: 1\n"
+        "torch.distributed.get_world_size = lambda: 2\n"
+        "from train import watchdog\n"
+        "watchdog._LONGEST_LOOK_S = 1.0\n"
+        "dog = watchdog.Watchdog(0.5)\n"
+        "dog.start()\n"
+        "time.sleep(60)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    assert done.returncode == EXIT_HUNG, done.stderr
+    assert "rank 1 has been at the data of step 0" in done.stderr
+    assert "does not answer" in done.stderr
