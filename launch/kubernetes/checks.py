@@ -1,0 +1,103 @@
+"""What cannot work in a cluster is refused before anything is written."""
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+from launch.config import PipelineConfig
+from launch.kubernetes.request import MOUNT, Request
+from pipeline import storage
+from pipeline.config import flatten
+from pipeline.errors import InputError
+
+_CREDENTIALS = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+_STORE = "s3://"
+"""What the image can open: it carries the extra `s3`."""
+
+
+def check_config(config: PipelineConfig, request: Request) -> None:
+    """Refuse a config that pods could not run.
+
+    Raises:
+        InputError: names the setting and the remedy.
+    """
+    _check_run_folder(config.run.dir, request)
+    for key, value in flatten(config.model_dump()).items():
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and _CREDENTIALS.search(text):
+                raise InputError(
+                    f"{key} holds a user and password, which would stand in a ConfigMap for all to "
+                    f"read; put them into a Secret, see k8s/README.md"
+                )
+    for key, path in _paths(config):
+        _check_path(key, path, request)
+    if config.synth.workers.resources:
+        raise InputError(
+            f"synth.workers.resources ({config.synth.workers.resources}): workers rendered here "
+            "offer no custom resources, so that no engine would start; leave it out"
+        )
+
+
+def _check_run_folder(folder: str, request: Request) -> None:
+    if request.storage == "volume":
+        if not _is_below_mount(folder):
+            raise InputError(
+                f"run.dir ({folder}) must lie below {MOUNT}, where pods have the shared volume, "
+                f"such as run.dir={MOUNT}/mine; for a store use --storage secret or identity"
+            )
+        return
+    if not folder.startswith(_STORE):
+        raise InputError(
+            f"run.dir ({folder}) must be on an S3 store with --storage {request.storage}, for "
+            f"example run.dir={_STORE}bucket/mine; for a folder use --storage volume"
+        )
+    if request.training != "none":
+        raise InputError(
+            f"run.dir ({folder}): training needs a file system that all pods share. Render the "
+            f"stages before it with --training none; then copy rows/ to a volume and render "
+            f"training with --storage volume and run.dir={MOUNT}/..."
+        )
+
+
+def _paths(config: PipelineConfig) -> Iterator[tuple[str, str]]:
+    """Settings that name files of the user's, where a relative path is one of this machine."""
+    for name, source in config.ingest.sources.items():
+        for path in source.inputs:
+            yield f"ingest.sources.{name}.inputs", path
+        for path in source.dataset.data_files if source.dataset else ():
+            yield f"ingest.sources.{name}.dataset.data_files", path
+    for name, eval_set in config.ingest.decontamination.sets.items():
+        yield f"ingest.decontamination.sets.{name}.path", eval_set.path
+    yield "synth.style_folder", config.synth.style_folder
+    yield "pack.template_folder", config.pack.template_folder
+    yield "eval.task_folder", config.eval.task_folder
+    references: dict[str, Any] = {
+        "synth.model": config.synth.model,
+        "pack.tokenizer": config.pack.tokenizer,
+        "train.model.init_from": config.train.model.init_from,
+    }
+    # A relative one may be a name of the hub.
+    yield from ((key, path) for key, path in references.items() if path.startswith(("/", ".", "~")))
+
+
+def _check_path(key: str, path: str, request: Request) -> None:
+    if not path or not storage.is_local(path):
+        return
+    if request.storage != "volume":
+        raise InputError(
+            f"{key} ({path}) is a path, and pods see no volume with --storage {request.storage}; "
+            f"give a URI, or package://NAME/PATH for what is in the image"
+        )
+    if not _is_below_mount(path):
+        raise InputError(
+            f"{key} ({path}) must lie below {MOUNT}, which is all that pods see; copy it there, or "
+            f"give a URI or package://NAME/PATH"
+        )
+
+
+def _is_below_mount(path: str) -> bool:
+    """Whether a path is a proper one below the volume, without ways out of it."""
+    inner = PurePosixPath(path.removeprefix("file://"))
+    mount = PurePosixPath(MOUNT)
+    return inner != mount and inner.is_relative_to(mount) and ".." not in inner.parts
