@@ -96,3 +96,21 @@ def test_every_part_is_waiting_in_flight_or_done(events: list[tuple[str, str]]) 
             assert queue.lost(worker).parts == sorted(held[worker])
             held[worker] = []
         assert queue.num_waiting + queue.num_in_flight + done == 5
+
+
+def test_a_part_that_two_workers_have_is_waiting_once_and_done_once() -> None:
+    queue = PartQueue(names(2))
+    queue.take("a")
+    queue.lost("a")
+    queue.take("b")
+    queue.claim("a", "s/part-00000000")  # both write it now
+    assert queue.num_in_flight == 1
+    queue.lost("b")
+    queue.lost("a")
+    assert queue.num_waiting == 2, "not once for each who had it"
+    queue.take("b")
+    queue.claim("a", "s/part-00000000")
+    queue.lost("b")
+    assert queue.finish("s/part-00000000"), "it waits, and somebody has it"
+    assert not queue.finish("s/part-00000000")
+    assert queue.take("b") == Assignment("s/part-00000001"), "what is done is not handed out"
