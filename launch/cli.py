@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from launch import cli_experiments
+from launch import cli_experiments, cli_planning
 from launch.exits import reports_errors
 from launch.options import AllowAppend, Config, DryRun, Overrides, Run, show_config
 from pipeline.errors import InputError
@@ -371,6 +371,7 @@ def audit(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> Non
 
 
 cli_experiments.register(app)
+cli_planning.register(app)
 
 
 def main() -> None:
