@@ -7,13 +7,16 @@
 Nothing here is kept: what is done is what is committed, and a new queue starts from that.
 """
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 _DEATHS_BEFORE_CARE = 3
 _DEATHS_OF_A_KILLER = 2
-_MAX_DEATHS = 10
+_DEATHS_IN_CARE = 7
+_SHARE_BY_CHANCE = 0.01
+_ENOUGH_FINISHED = 100
 _ABSENT = object()
 
 
@@ -42,6 +45,10 @@ class PartQueue:
 
     A part that workers die of is given to one that has no other and announces each document; the
     document announced last is to blame if that worker dies, too.
+
+    Where machines are reclaimed, workers die of no part, and the more often the longer parts take.
+    How often, the parts tell that are finished all the same: one is under suspicion once it has
+    seen more deaths than any part of the run would by chance.
     """
 
     def __init__(self, parts: Iterable[str]) -> None:
@@ -54,6 +61,9 @@ class PartQueue:
         self._announced: dict[str, str] = {}
         self._blamed: Counter[str] = Counter()
         self._killers: dict[str, dict[str, str]] = {}
+        self._num_parts = len(self._waiting)
+        self._num_finished = self._num_survived = 0
+        self._suspect_from = _DEATHS_BEFORE_CARE
         self.num_taken_back = 0
 
     @property
@@ -74,7 +84,8 @@ class PartQueue:
     @property
     def hopeless(self) -> str:
         """A part that workers die of whatever is done; empty: there is none."""
-        return next((part for part, deaths in self._deaths.items() if deaths >= _MAX_DEATHS), "")
+        most = self._suspect_from + _DEATHS_IN_CARE
+        return next((part for part, deaths in self._deaths.items() if deaths >= most), "")
 
     def held_by(self, worker: str) -> set[str]:
         """Parts that a worker has."""
@@ -109,8 +120,9 @@ class PartQueue:
             self._holders[worker].remove(part)
         # If nobody has it, it was taken back from the one who has committed it now.
         is_waiting = self._drop_waiting(part)
-        self._deaths.pop(part, None)
-        self._killers.pop(part, None)
+        num_deaths, killers = self._deaths.pop(part, 0), self._killers.pop(part, None)
+        if not killers:
+            self._learn(num_deaths)
         return bool(holders) or is_waiting
 
     def give_back(self, worker: str, part: str) -> None:
@@ -138,7 +150,7 @@ class PartQueue:
             part = loss.parts[0]
             said = f"the worker died {self._blamed[loss.document]} times while writing about it"
             self._killers.setdefault(part, {})[loss.document] = said
-            self._deaths[part] = _DEATHS_BEFORE_CARE  # the cause is known; there may be another
+            self._deaths[part] = self._suspect_from  # the cause is known; there may be another
 
     def _hold(self, worker: str, part: str) -> None:
         self._holders.setdefault(worker, set()).add(part)
@@ -159,4 +171,18 @@ class PartQueue:
         return self._waiting.pop(part, _ABSENT) is not _ABSENT
 
     def _needs_care(self, part: str) -> bool:
-        return self._deaths[part] >= _DEATHS_BEFORE_CARE
+        return self._deaths[part] >= self._suspect_from
+
+    def _learn(self, num_deaths: int) -> None:
+        """A part is finished that workers had died with so often, and was not the cause.
+
+        With a share p of all that is handed out lost by chance, n parts see k deaths in a row
+        n * p^k times; k is raised until that is a hundredth.
+        """
+        self._num_finished += 1
+        self._num_survived += num_deaths
+        if self._num_finished < _ENOUGH_FINISHED or not self._num_survived:
+            return
+        lost = self._num_survived / (self._num_survived + self._num_finished)
+        by_chance = math.log(_SHARE_BY_CHANCE / self._num_parts) / math.log(lost)
+        self._suspect_from = max(_DEATHS_BEFORE_CARE, math.ceil(by_chance))
