@@ -54,6 +54,8 @@ class Demand:
     parts: float
     """Parts that hold documents to convert."""
     augmented_tokens: float
+    pairs: float
+    """Of all converted documents."""
     steps: float
     step_rows: int
     seq_len: int
@@ -111,6 +113,7 @@ def demand_of(
         packed_tokens=packed,
         parts=min(parts, converted),
         augmented_tokens=augmented,
+        pairs=converted * reader("text.pairs_per_document"),
         steps=steps,
         step_rows=train.rows_per_batch,
         seq_len=seq_len,

@@ -87,7 +87,7 @@ def estimate_ingest(demand: Demand, rates: Rates, cluster: Cluster) -> StageEsti
 def estimate_filter(demand: Demand, rates: Rates, cluster: Cluster) -> StageEstimate:
     """One process, whatever the cluster."""
     reader = RateReader(rates)
-    work_s = demand.augmented_tokens / reader("filter.tokens_per_s")
+    work_s = demand.pairs / reader("filter.pairs_per_s")
     limits_s = {"its one process": work_s}
     if counts_storage(rates, cluster):
         moved = demand.bytes_by_folder["augmented"] + demand.bytes_by_folder["filtered"]
@@ -236,7 +236,9 @@ def _scenario(
         chains_per_part = max(1.0, demand.converted / parts / config.synth.shots_per_chain)
         filling = math.ceil(chains_at_once(config.synth.engine.max_num_seqs) / chains_per_part)
         in_flight = workers.parts_in_flight or min(filling + 1, _MAX_PARTS_IN_FLIGHT)
-        width = max(1, in_flight - 1)
+        # The rate of a run on one engine has in it how that engine fills and drains.
+        is_in_the_rate = engines == 1 and reader.has("synth.engine_tokens_per_s")
+        width = 1 if is_in_the_rate else max(1, in_flight - 1)
     faults = {}
     if cluster.preemptions_per_day:
         faults = {

@@ -101,12 +101,11 @@ def rates_of_run(folder: RunFolder, rates: Rates) -> Rates:
     }
     own |= _part_rates("ingest", measures.times["ingest"], tokens_of, folder.root)
     own |= _synth_rates(folder, measures, text_bytes)
-    augmented = document_tokens + own["text.pair_tokens_per_document"].value
-    tokens_of = {
-        name: commit.records_out * augmented
-        for name, commit in read_commits(folder.filtered).items()
+    pairs_of = {
+        name: float(commit.counts.get("pairs", 0))
+        for name, commit in read_commits(folder.augmented).items()
     }
-    own |= _part_rates("filter", measures.times["filter"], tokens_of, folder.root)
+    own |= _part_rates("filter", measures.times["filter"], pairs_of, folder.root, "pairs")
     tokens_of = {
         name: float(commit.counts["tokens"]) for name, commit in read_commits(folder.rows).items()
     }
@@ -149,9 +148,11 @@ def _text_rates(
     num_augmented = max(1.0, num_converted * (document + pairs))
     sizes = measures.bytes_by_folder
     replies = measures.output_tokens / max(1, num_converted)
+    num_pairs = manifests["synth"].counts.get("pairs", 0) / max(1, num_converted)
     for name, value, unit in (
         ("document_tokens", document, "tokens"),
         ("pair_tokens_per_document", pairs, "tokens"),
+        ("pairs_per_document", num_pairs, "pairs"),
         ("output_tokens_per_document", replies, "tokens"),
         ("document_bytes_per_token", sizes["documents"] / (measures.documents * document), "bytes"),
         ("augmented_bytes_per_token", sizes["augmented"] / num_augmented, "bytes"),
@@ -162,16 +163,18 @@ def _text_rates(
 
 
 def _part_rates(
-    stage: str, times: StageTimes, work_of: Mapping[str, float], run: str
+    stage: str, times: StageTimes, work_of: Mapping[str, float], run: str, unit: str = "tokens"
 ) -> dict[str, Rate]:
     """Rate between the first part and the last, and what the stage took beside that work."""
     ordered = sorted((at_s, work_of[part]) for part, at_s in times.commits_s.items())
     total = sum(work for _, work in ordered)
+    if not total:  # nothing was to be done, which says nothing of how fast it goes
+        return {f"{stage}.start_s": own_rate(times.wall_s, "s", run)}
     span_s = ordered[-1][0] - ordered[0][0] if len(ordered) > 2 else 0.0
     rate = (total - ordered[0][1]) / span_s if span_s > 0 else total / times.wall_s
     rate = max(rate, total / times.wall_s)
     return {
-        f"{stage}.tokens_per_s": own_rate(rate, "tokens/s", run),
+        f"{stage}.{unit}_per_s": own_rate(rate, f"{unit}/s", run),
         f"{stage}.start_s": own_rate(times.wall_s - total / rate, "s", run),
     }
 

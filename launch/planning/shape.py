@@ -1,4 +1,4 @@
-"""The size of a model and the FLOPs of its training, from its config alone: no weights, no torch."""
+"""Size of a model and FLOPs of its training, from its config alone: without weights or torch."""
 
 import re
 from collections.abc import Iterator
