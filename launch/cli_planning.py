@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from launch.exits import reports_errors
-from launch.options import Config, Overrides
+from launch.options import Config, DryRun, Overrides
 
 _BUDGETS = ["1B", "10B", "100B", "1T"]
 
@@ -54,6 +54,7 @@ def plan(
         bool, typer.Option("--show-rates", help="Print all rates and their origins, and end.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Predict GPU-hours, wall time, storage and cost of a run, and each stage's bottleneck."""
     from launch.planning.cluster import Cluster
@@ -65,6 +66,10 @@ def plan(
     from launch.planning.table import plan_json, plan_lines
     from launch.references import invocation_of, run_folder_of
 
+    invocation = invocation_of(config, overrides)
+    if dry_run:
+        print(f"would read {invocation.config_path} and the rates of {rates}; plans write nothing")
+        return
     known = load_rates()
     if rates != "shipped":
         known = rates_of_run(run_folder_of(rates, None), known)
@@ -74,7 +79,7 @@ def plan(
     sizes = Sizes(document_tokens, documents, parse_count(parameters) if parameters else None)
     found = make_plan(
         config,
-        invocation_of(config, overrides).config,
+        invocation.config,
         Cluster(gpu.lower(), nodes, gpus_per_node, price, preemptions_per_day),
         known,
         [parse_count(text) for text in tokens or _BUDGETS],

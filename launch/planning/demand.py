@@ -18,6 +18,7 @@ import numpy as np
 from launch.config import PipelineConfig
 from launch.planning.rates import RateReader, Rates
 from launch.planning.shape import ModelSize, trained_model
+from pipeline.errors import InputError
 from pipeline.ingest.config import SourceConfig
 from pipeline.mixture import rules
 from synth.config import SynthConfig
@@ -35,6 +36,19 @@ class Sizes:
     """Documents of the corpus, all of which go through; None: as many as the tokens need."""
     parameters: float | None = None
     """Of the model that is trained."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no size.
+
+        Raises:
+            InputError: names the value, the rule and what to give.
+        """
+        for option, value in (
+            ("document-tokens", self.document_tokens),
+            ("documents", self.documents),
+        ):
+            if value is not None and not 0 < value < math.inf:
+                raise InputError(f"--{option} ({value:g}) must be above 0; give another number")
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,11 @@ def estimate_synth(
     scenario, share = _scenario(config, demand, cluster, reader, engines, work_s)
     outcome = simulate(scenario)
     engines = scenario.num_workers
-    wall_s = outcome.finish_s / share
+    # A part of the job stands for the whole of it, but for the start, which comes once.
+    start_s = scenario.engine_start_s
+    wall_s = start_s + (outcome.finish_s - start_s) / share
+    first_s = start_s * engines
+    paid_s = first_s + (outcome.paid_s - first_s) / share
     limits_s = {
         "tokenizing on CPUs" if mines else "engines": work_s / engines,
         "the board's process": demand.parts * scenario.board.event_s,
@@ -147,9 +151,8 @@ def estimate_synth(
         # Documents that are not converted are read all the same: they lie in the same parts.
         moved = demand.bytes_by_folder["documents"] + demand.bytes_by_folder["augmented"]
         limits_s["storage"] = moved / reader("storage.bytes_per_s")
-    others_s = scenario.engine_start_s + max(limits_s.values())
+    others_s = start_s + max(limits_s.values())
     gpus = 0 if mines or cluster.gpu == CPU else config.synth.engine.num_accelerators
-    paid_s = outcome.paid_s / share
     return stage_estimate(
         "synth",
         reader,

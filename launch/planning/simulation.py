@@ -197,14 +197,14 @@ class _Job:
 
     def _reclaim(self, node: int, noticed_after_s: float) -> None:
         """All workers of a node are gone; others begin where they were, once a node is found."""
+        waits_s = self._random.expovariate(1 / self._scenario.replacement_s)
         for slot in self._scenario.slots_of(node):
-            worker = self._workers.get(slot)
-            if worker is None or worker.is_gone:
+            worker = self._workers[slot]
+            if worker.is_gone:
                 continue
             self._lose_work(worker)
             self._leave(worker)
             self._at(noticed_after_s, partial(self._notice, worker))
-            waits_s = self._random.expovariate(1 / self._scenario.replacement_s)
             self._at(noticed_after_s + waits_s, partial(self._begin_worker, slot))
 
     def _lose_work(self, worker: _Worker) -> None:

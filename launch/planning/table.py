@@ -52,7 +52,7 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     reclaimed = cluster.preemptions_per_day
     taken = f", each node reclaimed {reclaimed:g} times a day" if reclaimed else ""
     yield (
-        f"plan: {plan.name} on {cluster.num_nodes:,} nodes of {cluster.gpus_per_node} "
+        f"plan: {plan.name} on {cluster.num_nodes:,} x {cluster.gpus_per_node} "
         f"{cluster.gpu.upper()}{price}{taken}; rates: {plan.rates.origin}"
     )
     yield ""

@@ -32,6 +32,7 @@ COMMANDS = [
     "tune",
     "tune-eval",
     "compare",
+    "plan",
 ]
 PRESETS = sorted((ROOT / "launch" / "configs").glob("*.toml"))
 runner = CliRunner()
