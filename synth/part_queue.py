@@ -17,6 +17,7 @@ _DEATHS_OF_A_KILLER = 2
 _DEATHS_IN_CARE = 7
 _SHARE_BY_CHANCE = 0.01
 _ENOUGH_FINISHED = 100
+_MOST_BY_CHANCE = 30
 _ABSENT = object()
 
 
@@ -185,4 +186,4 @@ class PartQueue:
             return
         lost = self._num_survived / (self._num_survived + self._num_finished)
         by_chance = math.log(_SHARE_BY_CHANCE / self._num_parts) / math.log(lost)
-        self._suspect_from = max(_DEATHS_BEFORE_CARE, math.ceil(by_chance))
+        self._suspect_from = min(max(_DEATHS_BEFORE_CARE, math.ceil(by_chance)), _MOST_BY_CHANCE)

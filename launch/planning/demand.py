@@ -149,7 +149,7 @@ def _document_tokens(config: PipelineConfig, reader: RateReader, sizes: Sizes) -
         return sizes.document_tokens
     mean = reader("text.document_tokens")
     longest = [source.split_chars for source in config.ingest.sources.values()]
-    if all(longest):
+    if all(longest) and not reader.rate("text.document_tokens").is_own:
         mean = min(mean, max(longest) / reader("text.bytes_per_token"))
     return mean
 

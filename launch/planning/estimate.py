@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from launch.config import PipelineConfig
 from launch.planning.cluster import CPU, Cluster
 from launch.planning.demand import Demand
-from launch.planning.outcome import BoardCosts, Outcome, Scenario
+from launch.planning.outcome import JOURNAL_S, BoardCosts, Outcome, Scenario
 from launch.planning.rates import Basis, RateReader, Rates
 from launch.planning.shape import known_parameters
 from launch.planning.simulation import simulate
@@ -22,8 +22,6 @@ HOUR_S = 3600.0
 _MOST_PARTS = 20_000
 _MAX_PARTS_IN_FLIGHT = 64
 _MOST_BOARD_LOAD = 0.95
-_JOURNAL_S = 10.0
-"""Between two segments of a part's journal (`synth.journal`)."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +149,8 @@ def estimate_synth(
         # Documents that are not converted are read all the same: they lie in the same parts.
         moved = demand.bytes_by_folder["documents"] + demand.bytes_by_folder["augmented"]
         limits_s["storage"] = moved / reader("storage.bytes_per_s")
+    if outcome.hopeless_part:
+        wall_s = paid_s = float("inf")
     others_s = start_s + max(limits_s.values())
     gpus = 0 if mines or cluster.gpu == CPU else config.synth.engine.num_accelerators
     return stage_estimate(
@@ -256,7 +256,7 @@ def _scenario(
         width=min(width, max(1, simulated // engines)),
         engine_start_s=reader("synth.start_s"),
         workers_per_node=max(1, math.ceil(engines / cluster.num_nodes)),
-        journal_s=_JOURNAL_S if config.synth.journal else None,
+        journal_s=JOURNAL_S if config.synth.journal else None,
         min_workers=workers.min,
         board=board,
         **faults,  # type: ignore[arg-type]

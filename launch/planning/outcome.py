@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from pipeline.errors import InputError
 
+JOURNAL_S = 10.0
+"""Between two segments of a part's journal (`synth.journal`)."""
+
 
 @dataclass(frozen=True)
 class BoardCosts:

@@ -19,14 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from launch.planning.outcome import Outcome, Scenario
+from launch.planning.outcome import JOURNAL_S, Outcome, Scenario
 from synth.part_queue import Assignment, PartQueue
 
 _DAY_S = 86_400.0
 _ASK_AGAIN_S = 5.0
 _FULL = 0.99
-_DOCUMENTS = 1000
-"""Pieces that a part is cut into, to say which one a worker had announced when it died."""
 
 
 @dataclass
@@ -214,11 +212,13 @@ class _Job:
         for part, service in worker.serving.items():
             share = (self._now_s - service.began_s) / service.takes_s
             done_s, kept_s = share * service.cost_s, 0.0
-            if self._scenario.journal_s is not None:
-                unwritten = self._random.uniform(0, self._scenario.journal_s) / service.takes_s
+            journal_s = self._scenario.journal_s
+            if service.is_careful:  # it has a journal in any case, and goes on at another document
+                self._queue.announce(worker.name, f"{part} at {self._now_s}")
+                journal_s = JOURNAL_S
+            if journal_s is not None:
+                unwritten = self._random.uniform(0, journal_s) / service.takes_s
                 kept_s = max(0.0, share - unwritten) * service.cost_s
-            if service.is_careful:
-                self._queue.announce(worker.name, f"{part}#{int(share * _DOCUMENTS)}")
             self._left[part] = service.cost_s - kept_s
             self._outcome.lost_s += done_s - kept_s
             self._outcome.parts_begun_again += 1

@@ -149,3 +149,16 @@ def test_a_few_deaths_are_suspicious_where_parts_are_finished_in_peace() -> None
         queue.take("a")
         queue.blame(queue.lost("a"))
     assert queue.take("a") == Assignment("s/part-00000500", is_careful=True)
+
+
+def test_where_hardly_a_part_survives_the_job_ends_all_the_same() -> None:
+    queue = PartQueue(names(1000))
+    for part in names(200):
+        for _ in range(9):
+            queue.take("a")
+            queue.blame(queue.lost("a"))
+        queue.finish(part)
+    for _ in range(40):
+        queue.take("a")
+        queue.blame(queue.lost("a"))
+    assert queue.hopeless == "s/part-00000200"

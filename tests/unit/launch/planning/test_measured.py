@@ -201,7 +201,6 @@ def test_the_run_itself_is_predicted_from_its_rates(run: RunFolder, rates: Rates
         *shape,
         "train.model.shape.max_position_embeddings=512",
         "ingest.sources.sotu.convert_fraction=0.2",
-        "ingest.sources.sotu.split_chars=0",
         f"ingest.docs_per_part={DOCUMENTS}",
         "train.num_ranks=4",
         "train.rows_per_batch=8",

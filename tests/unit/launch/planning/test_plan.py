@@ -97,6 +97,14 @@ def test_preemption_costs_time_and_is_said() -> None:
     assert any("train.checkpoint_every" in note for note in never.notes)
 
 
+def test_parts_that_take_longer_than_machines_last_are_said_never_to_end() -> None:
+    long = planned("scratch-500m", 1e11, "ingest.docs_per_part=2000000", preemptions_per_day=100)
+    assert math.isinf(long.stages[1].wall_s)
+    assert any("lower ingest.docs_per_part" in note for note in long.notes)
+    short = planned("scratch-500m", 1e11, "ingest.docs_per_part=2000", preemptions_per_day=100)
+    assert short.stages[1].wall_s < math.inf
+
+
 def test_what_cannot_be_planned_is_refused_with_what_can() -> None:
     with pytest.raises(InputError, match="a100, h100, h200, cpu"):
         planned(gpu="tpu")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launch.planning.outcome import BoardCosts, Scenario
+from launch.planning.outcome import JOURNAL_S, BoardCosts, Scenario
 from launch.planning.simulation import simulate
 from pipeline.errors import InputError
 from synth import board, journal
@@ -91,7 +91,7 @@ def test_what_cannot_be_is_refused(name: str) -> None:
 
 def test_waits_are_those_of_the_board() -> None:
     assert CALM.silence_s == board._SILENCE_S
-    assert journal._SEGMENT_INTERVAL_S == 10.0, "as the planner says of a journal"
+    assert journal._SEGMENT_INTERVAL_S == JOURNAL_S
 
 
 @settings(deadline=None, max_examples=25)
