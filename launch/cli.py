@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from launch import cli_cluster, cli_experiments, cli_kubernetes, cli_preflight
+from launch import cli_cluster, cli_experiments, cli_kubernetes, cli_planning, cli_preflight
 from launch.exits import reports_errors
 from launch.options import (
     AllowAppend,
@@ -347,6 +347,7 @@ def audit(run: Run, overrides: Overrides = None, dry_run: DryRun = False) -> Non
 cli_cluster.register(app)
 cli_experiments.register(app)
 cli_kubernetes.register(app)
+cli_planning.register(app)
 cli_preflight.register(app)
 
 

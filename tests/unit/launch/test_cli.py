@@ -37,6 +37,7 @@ COMMANDS = [
     "compare",
     "preflight",
     "slurm render",
+    "plan",
 ]
 PRESETS = sorted((ROOT / "launch" / "configs").glob("*.toml"))
 runner = CliRunner()

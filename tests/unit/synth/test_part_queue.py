@@ -1,5 +1,8 @@
 """Who gets which part."""
 
+import random
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,3 +99,66 @@ def test_every_part_is_waiting_in_flight_or_done(events: list[tuple[str, str]]) 
             assert queue.lost(worker).parts == sorted(held[worker])
             held[worker] = []
         assert queue.num_waiting + queue.num_in_flight + done == 5
+
+
+def test_a_part_that_two_workers_have_is_waiting_once_and_done_once() -> None:
+    queue = PartQueue(names(2))
+    queue.take("a")
+    queue.lost("a")
+    queue.take("b")
+    queue.claim("a", "s/part-00000000")  # both write it now
+    assert queue.num_in_flight == 1
+    queue.lost("b")
+    queue.lost("a")
+    assert queue.num_waiting == 2, "not once for each who had it"
+    queue.take("b")
+    queue.claim("a", "s/part-00000000")
+    queue.lost("b")
+    assert queue.finish("s/part-00000000"), "it waits, and somebody has it"
+    assert not queue.finish("s/part-00000000")
+    assert queue.take("b") == Assignment("s/part-00000001"), "what is done is not handed out"
+
+
+def test_where_many_workers_are_lost_deaths_are_no_suspicion_until_they_are_too_many() -> None:
+    queue, num_deaths = PartQueue(names(1000)), Counter[str]()
+    choice = random.Random(0)
+    killer = "s/part-00000900"
+    while not queue.is_empty:
+        assignment = queue.take("a")
+        assert assignment is not None
+        part = assignment.part
+        if part == killer and assignment.is_careful:
+            break
+        assert not assignment.is_careful, f"{part} died by chance, {num_deaths[part]} times"
+        if part == killer or choice.random() < 0.12:
+            num_deaths[part] += 1
+            queue.blame(queue.lost("a"))
+        else:
+            queue.finish(part)
+    assert num_deaths.most_common(2)[1][1] >= 3, "by chance alone"
+    assert 5 <= num_deaths[killer] <= 7, "and yet the killer is found"
+    assert not queue.hopeless
+
+
+def test_a_few_deaths_are_suspicious_where_parts_are_finished_in_peace() -> None:
+    queue = PartQueue(names(1000))
+    for part in names(500):
+        queue.take("a")
+        queue.finish(part)
+    for _ in range(3):
+        queue.take("a")
+        queue.blame(queue.lost("a"))
+    assert queue.take("a") == Assignment("s/part-00000500", is_careful=True)
+
+
+def test_where_hardly_a_part_survives_the_job_ends_all_the_same() -> None:
+    queue = PartQueue(names(1000))
+    for part in names(200):
+        for _ in range(9):
+            queue.take("a")
+            queue.blame(queue.lost("a"))
+        queue.finish(part)
+    for _ in range(40):
+        queue.take("a")
+        queue.blame(queue.lost("a"))
+    assert queue.hopeless == "s/part-00000200"
