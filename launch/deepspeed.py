@@ -13,6 +13,7 @@ from pathlib import Path
 
 from launch.placement import Placement
 from launch.ranks import Ranks
+from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.process import EXIT_STOPPED, WATCHED_PROCESS, die_with_parent
 from pipeline.run_folder import RunFolder
@@ -91,7 +92,7 @@ def run_training(
     ranks = Ranks(
         placement.num_local_ranks, lambda: placement.ask_to_stop(str(_SCRIPT), config_path)
     )
-    with log_path.open("a", encoding="utf-8") as log, ranks:
+    with open(log_path, "a", encoding="utf-8", opener=storage.no_link) as log, ranks:
         print(f"train   {launch.typed()}", flush=True)
         process = subprocess.Popen(
             launch.command,

@@ -45,7 +45,7 @@ def _starter() -> int | None:
         for ancestor in launcher.parents()[:_LONGEST_WAY]:
             names = [Path(each).name for each in ancestor.cmdline()]
             if "deepspeed" in names or ancestor.name().startswith("sshd"):
-                return ancestor.pid
+                return int(ancestor.pid)
     except psutil.Error:
         pass
     return None

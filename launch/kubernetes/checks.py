@@ -1,6 +1,5 @@
 """What cannot work in a cluster is refused before anything is written."""
 
-import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -8,10 +7,8 @@ from typing import Any
 from launch.config import PipelineConfig
 from launch.kubernetes.request import MOUNT, Request
 from pipeline import storage
-from pipeline.config import flatten
 from pipeline.errors import InputError
 
-_CREDENTIALS = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 _STORE = "s3://"
 """What the image can open: it carries the extra `s3`."""
 
@@ -23,13 +20,6 @@ def check_config(config: PipelineConfig, request: Request) -> None:
         InputError: names the setting and the remedy.
     """
     _check_run_folder(config.run.dir, request)
-    for key, value in flatten(config.model_dump()).items():
-        for text in value if isinstance(value, tuple) else (value,):
-            if isinstance(text, str) and _CREDENTIALS.search(text):
-                raise InputError(
-                    f"{key} holds a user and password, which would stand in a ConfigMap for all to "
-                    f"read; put them into a Secret, see k8s/README.md"
-                )
     for key, path in _paths(config):
         _check_path(key, path, request)
     if config.synth.workers.resources:
