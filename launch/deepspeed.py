@@ -17,6 +17,7 @@ from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.process import EXIT_STOPPED, WATCHED_PROCESS, die_with_parent
 from pipeline.run_folder import RunFolder
+from train.stopping import LONGEST_STOP_S
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
 _ERROR = "error: "
@@ -79,6 +80,7 @@ def run_training(
 
     Raises:
         InputError: there is no launcher, or a host cannot be used.
+        JobFailedError: a host is away.
         TrainingStoppedError: it ended with another exit code than 0.
     """
     placement.check()
@@ -86,7 +88,9 @@ def run_training(
     log_path.parent.mkdir(parents=True, exist_ok=True)
     launch = plan_launch(placement, folder.logs, config_path, overrides)
     environment = {**os.environ, **launch.variables}
-    placement.write_files(environment, folder.logs)
+    environment |= placement.prepare(environment, folder.logs)
+    if placement.first_rank == 0:
+        _await_earlier_ranks(folder)
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     shown_errors: set[str] = set()
     ranks = Ranks(
@@ -131,6 +135,16 @@ def run_training(
             f"{shown}training ended with {_in_words(exit_code)}{_blame(ranks, placement)}; "
             f"all output: {log_path}",
         )
+
+
+def _await_earlier_ranks(folder: RunFolder) -> None:
+    """Wait until ranks that an earlier start left have saved, or this start would meet them.
+
+    Raises:
+        BusyError: the folder is held all the same, as by a launcher that was started by hand.
+    """
+    with storage.exclusive(folder.train, wait_s=LONGEST_STOP_S):
+        pass
 
 
 def _blame(ranks: Ranks, placement: Placement) -> str:

@@ -13,6 +13,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline import storage
-from pipeline.errors import InputError
+from pipeline.errors import InputError, JobFailedError
+from pipeline.process import STARTER_FILE
 
 DEFAULT_PORT = 29500
 """Where ranks on several hosts meet, as torch and DeepSpeed have it."""
@@ -30,6 +32,11 @@ _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 # A host that is cut off says nothing more: ssh has to find out by itself, or waits for ever.
 _SSH_NOTICES = "-o BatchMode=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
 _SSH_OPTIONS = "PDSH_SSH_ARGS_APPEND"
+_OWN_VARIABLES = "deepspeed-{}.env"
+_PASSING = re.compile(
+    "timed out|refused|no route|unreachable|closed by|reset by|broken pipe", re.IGNORECASE
+)
+"""What ssh says of a host that is down, cut off or starting."""
 _ASKS_AT_ONCE = 32
 _PASSED_ON = ("DS_ACCELERATOR", "OMP_NUM_THREADS", "TRANSFORMERS_VERBOSITY", "HF_HOME")
 _PASSED_ON_BY_PREFIX = ("GLOO_", "NCCL_", "TORCH_", "HF_HUB_")
@@ -55,6 +62,7 @@ class Placement(Protocol):
 
         Raises:
             InputError: names the host and what to do.
+            JobFailedError: a host is away, and may come back.
         """
 
     def options(self, log_folder: str) -> list[str]:
@@ -63,8 +71,16 @@ class Placement(Protocol):
     def launcher_variables(self, log_folder: str) -> dict[str, str]:
         """What the launcher itself needs to have set, beside the variables of the ranks."""
 
-    def write_files(self, environment: Mapping[str, str], log_folder: str) -> None:
-        """Write to `log_folder` the files that these name, one of it `environment` of the ranks."""
+    def prepare(self, environment: Mapping[str, str], log_folder: str) -> dict[str, str]:
+        """Write to `log_folder` the files that these name, and end what an earlier start left.
+
+        Args:
+            environment: of the ranks.
+            log_folder: the run's.
+
+        Returns:
+            Variables of the launcher for this start alone, which nobody types.
+        """
 
     def ask_to_stop(self, script: str, config_path: str) -> None:
         """Ask ranks that are not below the launcher to save and stop."""
@@ -97,8 +113,9 @@ class OneHost:
         """None."""
         return {}
 
-    def write_files(self, environment: Mapping[str, str], log_folder: str) -> None:
-        """None is needed."""
+    def prepare(self, environment: Mapping[str, str], log_folder: str) -> dict[str, str]:
+        """No file is needed; ranks here end with their starter."""
+        return {}
 
     def ask_to_stop(self, script: str, config_path: str) -> None:
         """Nobody: all are below the launcher."""
@@ -168,10 +185,11 @@ class HostShare:
         """None."""
         return {}
 
-    def write_files(self, environment: Mapping[str, str], log_folder: str) -> None:
+    def prepare(self, environment: Mapping[str, str], log_folder: str) -> dict[str, str]:
         """The hostfile; hosts write the same."""
         lines = [f"host-{number} slots={self.num_ranks}\n" for number in range(self.num_nodes)]
         storage.write_atomic(self._hostfile(log_folder), "".join(lines).encode())
+        return {}
 
     def _hostfile(self, log_folder: str) -> str:
         return storage.join(log_folder, f"hostfile-{self.num_nodes}x{self.num_ranks}")
@@ -230,7 +248,8 @@ class OverSsh:
         """Ask every host whether it lets us in.
 
         Raises:
-            InputError: pdsh is missing, or hosts do not answer.
+            InputError: pdsh is missing, or a host is unknown or does not let us in.
+            JobFailedError: hosts do not answer.
         """
         hosts = list(self.hosts)
         if shutil.which("pdsh") is None:
@@ -240,13 +259,20 @@ class OverSsh:
             )
         with ThreadPoolExecutor(min(len(hosts), _ASKS_AT_ONCE)) as pool:
             answers = dict(zip(hosts, pool.map(_answer_of, hosts), strict=True))
-        if silent := {host: answer for host, answer in answers.items() if answer}:
-            host = next(iter(silent))
-            raise InputError(
-                f"--hostfile {self.hostfile}: {len(silent)} of {len(hosts)} hosts cannot be "
-                f"reached ({', '.join(silent)}); {host}: {silent[host]}; make `ssh {host} true` "
-                f"work without a password"
-            )
+        silent = {host: answer for host, answer in answers.items() if answer}
+        if not silent:
+            return
+        # What the user has to mend comes first; hosts that are only away may be back by themselves.
+        host = min(silent, key=lambda name: _may_pass(silent[name]))
+        error, remedy = (
+            (JobFailedError, "run again once it is back, or take it out of the hostfile")
+            if _may_pass(silent[host])
+            else (InputError, f"make `ssh {host} true` work without a password")
+        )
+        raise error(
+            f"--hostfile {self.hostfile}: {len(silent)} of {len(hosts)} hosts cannot be "
+            f"reached ({', '.join(silent)}); {host}: {silent[host]}; {remedy}"
+        )
 
     def options(self, log_folder: str) -> list[str]:
         """The hostfile, and where ranks meet."""
@@ -266,14 +292,24 @@ class OverSsh:
             _SSH_OPTIONS: os.environ.get(_SSH_OPTIONS, _SSH_NOTICES),
         }
 
-    def write_files(self, environment: Mapping[str, str], log_folder: str) -> None:
-        """The variables that ranks on other hosts need, none of them a secret."""
+    def prepare(self, environment: Mapping[str, str], log_folder: str) -> dict[str, str]:
+        """The variables that ranks on other hosts need, none of them a secret.
+
+        Ranks of this start have a file of their own, which the next start removes: a host that is
+        gone without a word leaves ranks that know of nothing, and so they save and stop.
+        """
         passed_on = [
             f"{name}={value}\n"
             for name, value in sorted(environment.items())
             if name in _PASSED_ON or name.startswith(_PASSED_ON_BY_PREFIX)
         ]
-        storage.write_atomic(self._variables_file(log_folder), "".join(passed_on).encode())
+        for earlier in Path(log_folder).glob(_OWN_VARIABLES.format("*")):
+            earlier.unlink(missing_ok=True)
+        own = storage.join(log_folder, _OWN_VARIABLES.format(uuid.uuid4().hex))
+        typed = self._variables_file(log_folder)
+        for path, lines in ((typed, passed_on), (own, [*passed_on, f"{STARTER_FILE}={own}\n"])):
+            storage.write_atomic(path, "".join(lines).encode())
+        return {"DS_ENV_FILE": own}
 
     def _variables_file(self, log_folder: str) -> str:
         return storage.join(log_folder, "deepspeed.env")
@@ -294,6 +330,10 @@ class OverSsh:
         """Without the name that pdsh puts before it."""
         host, colon, words = line.partition(": ")
         return words if colon and host in self.hosts else line
+
+
+def _may_pass(answer: str) -> bool:
+    return _PASSING.search(answer) is not None
 
 
 def _answer_of(host: str) -> str:

@@ -15,6 +15,8 @@ from types import FrameType
 from pipeline import guardian
 
 WATCHED_PROCESS = "IPT_WATCHED_PROCESS"
+STARTER_FILE = "IPT_STARTER_FILE"
+"""Variable of ranks on other hosts: a file that is gone once another start took over the run."""
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_STOPPED = 1, 2, 75
 _PR_SET_PDEATHSIG = 1
 

@@ -24,9 +24,8 @@ from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_ma
 from train.identity import open_train_stage
 from train.process_group import join_ranks
 from train.sections import Sections, load_sections
+from train.stopping import LONGEST_STOP_S
 from train.trainer import Trainer
-
-_LOCK_WAIT_S = 120.0
 
 
 def open_stage_of(sections: Sections, rows: Manifest) -> StageFolder:
@@ -52,7 +51,7 @@ def run(sections: Sections) -> int:
     if join_ranks() > 0:
         torch.distributed.barrier()  # rank 0 opens the folder first
         return _run_rank(sections, rows, open_stage_of(sections, rows))
-    with storage.exclusive(sections.folder.train, wait_s=_LOCK_WAIT_S):
+    with storage.exclusive(sections.folder.train, wait_s=LONGEST_STOP_S):
         stage = open_stage_of(sections, rows)
         torch.distributed.barrier()
         code = _run_rank(sections, rows, stage)

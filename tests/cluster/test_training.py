@@ -14,13 +14,14 @@ from tests.processes import wait_for
 from train.metrics import read_metrics
 
 pytestmark = [pytest.mark.cluster, pytest.mark.deepspeed, pytest.mark.slow]
-STEPS = 300
+STEPS = 800
 SETTINGS = [
     f"train.num_steps={STEPS}",
     "train.checkpoint_every=20",
-    "train.log_every=50",
+    "train.log_every=1000",
     "train.watchdog_s=15",
 ]
+RANK = "pretrain.py --local_rank="
 A_CUT = {1, 70}
 """A rank ends by the watchdog, or by the error of a connection that the kernel gave up."""
 
@@ -29,7 +30,7 @@ A_CUT = {1, 70}
 def hosts() -> Iterator[list[Host]]:
     if reason := can_have_hosts():
         pytest.skip(reason)
-    with hosts_on_a_network(2, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1") as found:
+    with hosts_on_a_network(3, DS_ACCELERATOR="cpu", OMP_NUM_THREADS="1") as found:
         yield found
 
 
@@ -46,7 +47,7 @@ def steps_of(config: Path) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in lines]
 
 
-def start(hosts: list[Host], config: Path) -> list[subprocess.Popen[str]]:
+def start_shares(hosts: list[Host], config: Path) -> list[subprocess.Popen[str]]:
     """Each host's part, as pods and Slurm start it."""
     return [
         host.start(
@@ -67,6 +68,11 @@ def said(config: Path) -> str:
     return "".join(path.read_text() for path in sorted(config.parent.glob(f"{config.stem}.host*")))
 
 
+def ranks_on(hosts: list[Host]) -> str:
+    """Process ids of ranks, as each host numbers them."""
+    return "".join(host.run("pgrep", "-f", "--", RANK, check=False).stdout for host in hosts)
+
+
 def assert_undisturbed(calm: Path, drilled: Path) -> None:
     expected, found = steps_of(calm), steps_of(drilled)
     assert [step for step, _ in found] == list(range(1, STEPS + 1)), "a step lost or done twice"
@@ -76,8 +82,8 @@ def assert_undisturbed(calm: Path, drilled: Path) -> None:
 def test_each_host_starts_its_part_and_a_host_may_be_cut_off_stopped_or_lost(
     hosts: list[Host], runs: tuple[Path, Path]
 ) -> None:
-    calm, drilled = runs
-    programs = start(hosts, drilled)
+    (calm, drilled), pair = runs, hosts[:2]
+    programs = start_shares(pair, drilled)
     assert reaches(drilled, 50), said(drilled)
     hosts[1].cut()
     assert {program.wait(timeout=120) for program in programs} <= A_CUT, said(drilled)
@@ -86,24 +92,25 @@ def test_each_host_starts_its_part_and_a_host_may_be_cut_off_stopped_or_lost(
     assert stood_at < STEPS
 
     hosts[1].join()
-    programs = start(hosts, drilled)
+    programs = start_shares(pair, drilled)
     assert reaches(drilled, stood_at + 40), said(drilled)
     hosts[1].signal("TERM", "ipt submit train")
     assert [program.wait(timeout=60) for program in programs] == [75, 75], said(drilled)
     stood_at = len(steps_of(drilled))
     assert stood_at < STEPS
 
-    programs = start(hosts, drilled)
+    programs = start_shares(pair, drilled)
     assert reaches(drilled, stood_at + 40), said(drilled)
     hosts[1].power_off()
     assert programs[0].wait(timeout=120) in A_CUT, said(drilled)
     assert len(steps_of(drilled)) < STEPS
 
     hosts[1].boot()
-    assert [program.wait(timeout=120) for program in start(hosts, drilled)] == [0, 0], said(drilled)
+    programs = start_shares(pair, drilled)
+    assert [program.wait(timeout=180) for program in programs] == [0, 0], said(drilled)
     assert_undisturbed(calm, drilled)
-    assert [program.wait(timeout=60) for program in start(hosts, drilled)] == [0, 0]
-    assert said(drilled).count("complete already") == len(hosts)
+    assert [program.wait(timeout=60) for program in start_shares(pair, drilled)] == [0, 0]
+    assert said(drilled).count("complete already") == 2
 
 
 @pytest.mark.skipif(
@@ -118,22 +125,36 @@ def test_one_command_trains_on_the_hosts_of_a_hostfile(
     hostfile = tmp_path / "hosts.txt"
     hostfile.write_text("# two hosts\nhost-0 slots=1\nhost-1 slots=1\n")
     command = ("ipt", "submit", "train", str(drilled), *SETTINGS, "--hostfile", str(hostfile))
-    log = drilled.with_suffix(".host-0")
-    program = hosts[0].start(*command, log=log)
+    starter, log = hosts[2], drilled.with_suffix(".host-2")
+    program = starter.start(*command, log=log)
     assert reaches(drilled, 50), said(drilled)
-    hosts[0].signal("TERM", "bin/ipt submit train")
+    starter.signal("TERM", "bin/ipt submit train")
     assert program.wait(timeout=60) == 75, said(drilled)
     stood_at = len(steps_of(drilled))
-    assert stood_at < STEPS
 
-    program = hosts[0].start(*command, log=log)
+    program = starter.start(*command, log=log)
     assert reaches(drilled, stood_at + 40), said(drilled)
     hosts[1].cut()
     assert program.wait(timeout=180) not in (0, 75), said(drilled)
-
     hosts[1].join()
-    assert hosts[0].run(*command).returncode == 0
+    stood_at = len(steps_of(drilled))
+
+    starter.start(*command, log=log)
+    assert reaches(drilled, stood_at + 40), said(drilled)
+    starter.signal("KILL", "bin/ipt submit train")
+    assert wait_for(lambda: not ranks_on(hosts[:2]), 60), "ranks went on without their starter"
+    stood_at = len(steps_of(drilled))
+
+    starter.start(*command, log=log)
+    assert reaches(drilled, stood_at + 40), said(drilled)
+    starter.power_off()
+    starter.boot()
+    serve_ssh([starter])
+    assert ranks_on(hosts[:2]), f"nobody told them, at step {len(steps_of(drilled))}"
+    assert "resumed from step" in starter.run(*command).stdout, "they stopped for this start"
     assert_undisturbed(calm, drilled)
+
     hosts[1].cut()
-    refused = hosts[0].run(*command[:4], "train.num_steps=10", *command[-2:], check=False)
-    assert refused.returncode == 2
+    refused = starter.run(*command[:4], "train.num_steps=10", *command[-2:], check=False)
+    assert refused.returncode == 1, refused.stderr
+    assert "run again once it is back" in refused.stderr

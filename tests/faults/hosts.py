@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch.audit import audit_run
+from pipeline.process import EXIT_BAD_INPUT
 from pipeline.run_folder import RunFolder
 from tests.benchmarks.bars import at_least, at_most, conclude, figure
 from tests.cluster.hosts import Host, can_have_hosts, hosts_on_a_network, serve_ssh
@@ -43,6 +44,7 @@ _WAYS = ("power_off", "cut")
 _PAUSE_S = (4.0, 25.0)
 """Shortest and longest time between two kills."""
 _AWAY_S = (1.0, 8.0)
+_SHOWN_OF_LOG = 1500
 _CUT_S = (5.0, 45.0)
 """How long a cable is out: some connections live through it, others do not."""
 
@@ -109,8 +111,9 @@ class Preemption:
         if self.job is not None and (code := self.job.poll()) is not None:
             if code == 0:
                 return True
-            if code == 2:
+            if code == EXIT_BAD_INPUT:
                 self.bad_exits.append(code)
+                print("refused: " + self.log.read_text()[-_SHOWN_OF_LOG:], flush=True)
             self.job = None
         if self.job is None:
             self.starts += 1
@@ -216,7 +219,7 @@ def main(arguments: list[str]) -> int:
         outcome = drill(
             Path(name), options.kills, options.seed, options.timeout_s, texts=options.texts
         )
-    print(outcome.log[-1500:], flush=True)
+    print(outcome.log[-_SHOWN_OF_LOG:], flush=True)
     print("\n".join(f"problem: {line}" for line in outcome.problems))
     print(
         "kills: " + ", ".join(f"{what} {count}" for what, count in sorted(outcome.killed.items()))

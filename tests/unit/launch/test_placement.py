@@ -9,7 +9,7 @@ import pytest
 
 from launch.deepspeed import plan_launch
 from launch.placement import HostShare, OneHost, OverSsh
-from pipeline.errors import InputError
+from pipeline.errors import InputError, JobFailedError
 
 
 def command_of(placement, logs: Path) -> list[str]:
@@ -43,7 +43,7 @@ def test_a_share_says_where_hosts_meet_and_numbers_its_ranks(tmp_path: Path) -> 
         "--master_port=1234",
     ]
     assert not list(tmp_path.iterdir()), "planning writes nothing"
-    share.write_files({}, str(tmp_path))
+    assert share.prepare({}, str(tmp_path)) == {}
     hostfile = Path(options[0].removeprefix("--hostfile="))
     assert hostfile.read_text() == "host-0 slots=8\nhost-1 slots=8\nhost-2 slots=8\n"
     assert (share.first_rank, share.num_local_ranks, share.log_name) == (16, 8, "train-2.log")
@@ -105,17 +105,50 @@ def test_hosts_that_do_not_answer_are_named(
     with pytest.raises(InputError, match="pdsh is missing"):
         placement.check()
     stand_in(programs, "pdsh", "exit 0")
-    stand_in(programs, "ssh", 'case "$*" in *" up "*) ;; *) echo "no route" >&2; exit 255;; esac')
-    with pytest.raises(InputError, match=r"1 of 2 hosts cannot be reached \(down\); down: no rou"):
+    answer = 'case "$*" in *" up "*) ;; *) echo "{}" >&2; exit 255;; esac'
+    stand_in(programs, "ssh", answer.format("Permission denied (publickey)."))
+    with pytest.raises(InputError, match=r"1 of 2 hosts cannot be reached \(down\); down: Permi"):
+        placement.check()
+    stand_in(programs, "ssh", answer.format("port 22: Connection timed out"))
+    with pytest.raises(JobFailedError, match=r"down: port 22: Connection timed out; run again"):
         placement.check()
 
 
-def test_no_secret_goes_to_the_file_of_variables(tmp_path: Path) -> None:
+def test_of_hosts_that_do_not_answer_the_unknown_one_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    stand_in(programs, "pdsh", "exit 0")
+    away, unknown = "No route to host", "Could not resolve hostname typo"
+    stand_in(
+        programs,
+        "ssh",
+        f'case "$*" in *typo*) x="{unknown}";; *) x="{away}";; esac; echo "$x" >&2; exit 255',
+    )
+    with pytest.raises(InputError, match=r"2 of 2 hosts .*typo: Could not resolve"):
+        OverSsh(write_hosts(tmp_path, "away slots=1\ntypo slots=1\n")).check()
+
+
+def test_no_secret_goes_to_the_files_of_variables(tmp_path: Path) -> None:
     placement = OverSsh(write_hosts(tmp_path, "a slots=1\n"))
     environment = {"HF_TOKEN": "secret", "WANDB_API_KEY": "secret", "GLOO_SOCKET_IFNAME": "eth0"}
-    placement.write_files(environment | {"OMP_NUM_THREADS": "4"}, str(tmp_path))
-    name = placement.launcher_variables(str(tmp_path))["DS_ENV_FILE"]
-    assert Path(name).read_text() == "GLOO_SOCKET_IFNAME=eth0\nOMP_NUM_THREADS=4\n"
+    own = placement.prepare(environment | {"OMP_NUM_THREADS": "4"}, str(tmp_path))["DS_ENV_FILE"]
+    typed = placement.launcher_variables(str(tmp_path))["DS_ENV_FILE"]
+    passed_on = "GLOO_SOCKET_IFNAME=eth0\nOMP_NUM_THREADS=4\n"
+    assert Path(typed).read_text() == passed_on
+    assert Path(own).read_text() == f"{passed_on}IPT_STARTER_FILE={own}\n"
+
+
+def test_a_new_start_takes_over_from_an_earlier_one(tmp_path: Path) -> None:
+    placement = OverSsh(write_hosts(tmp_path, "a slots=1\n"))
+    first = Path(placement.prepare({}, str(tmp_path))["DS_ENV_FILE"])
+    second = Path(placement.prepare({}, str(tmp_path))["DS_ENV_FILE"])
+    assert not first.exists(), "which its ranks, if there are any left, take as a request to stop"
+    assert second.exists()
+    typed = placement.launcher_variables(str(tmp_path))["DS_ENV_FILE"]
+    assert "IPT_STARTER_FILE" not in Path(typed).read_text(), "nobody takes over from a person"
 
 
 def test_the_command_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
