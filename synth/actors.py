@@ -8,13 +8,16 @@ from synth.worker import SynthWorker, WorkerOrder
 
 _MAX_FAILED_STARTS, _MOST_FAILED_STARTS = 3, 10
 _MAX_START_INTERVAL_S = 60.0
+_LOOK_INTERVAL_S = 15.0
+"""How often the cluster is looked at for new nodes."""
 
 
 class ActorPool:
     """Ray actors that run a job's lanes; it is for the driver to look after them now and then.
 
     All workers are asked for at once: Ray starts them as room appears, and a cluster that grows by
-    itself sees what is wanted.
+    itself sees what is wanted. If the config names no largest number, the pool grows with the nodes
+    that join.
     """
 
     def __init__(self, pool: Pool, order: WorkerOrder) -> None:
@@ -27,7 +30,10 @@ class ActorPool:
         self._beginning: dict[Any, Any] = {}
         self._running: dict[Any, Any] = {}
         """Actors by the reference to what their method will return."""
+        self._room, self._most_fitting = pool.room, pool.max_workers
+        self._next_look_s = time.monotonic() + _LOOK_INTERVAL_S
         self._num_wanted = pool.max_workers
+        self._are_parts_left = True
         self._num_failed_starts = 0
         """In a row."""
         self._next_start_s = 0.0
@@ -54,6 +60,7 @@ class ActorPool:
                     self._see_to_beginning(ref, self._beginning.pop(ref))
                 else:
                     self._see_to_end(ref, self._running.pop(ref))
+        self._grow()
         self._start_missing()
         return self._num_wanted == 0
 
@@ -63,6 +70,16 @@ class ActorPool:
 
         if self._running:
             ray.wait(list(self._running), num_returns=len(self._running), timeout=wait_s)
+
+    def _grow(self) -> None:
+        if self._room is None or not self._are_parts_left:
+            return
+        if time.monotonic() < self._next_look_s:
+            return
+        self._next_look_s = time.monotonic() + _LOOK_INTERVAL_S
+        num_more = max(0, self._room.num_workers() - self._most_fitting)
+        self._most_fitting += num_more
+        self._num_wanted += num_more
 
     def _start_missing(self) -> None:
         while len(self._beginning) + len(self._running) < self._num_wanted:
@@ -101,6 +118,7 @@ class ActorPool:
             self._order.board.bury.remote(actor._actor_id.hex())
         else:
             self._num_wanted -= 1
+            self._are_parts_left = False  # or it would have begun another one
 
 
 def _deaths() -> tuple[type[Exception], ...]:

@@ -30,7 +30,7 @@ from synth.chains import ChainedPart
 from synth.config import SynthConfig
 from synth.engines.protocol import EngineDiedError
 from synth.following import follow
-from synth.pool import plan_pool
+from synth.pool import await_nodes, plan_pool
 from synth.protocols import load_synthesizer_tokenizer, make_protocol
 from synth.styles.library import load_library
 from synth.worker import WorkerOrder, write_chains
@@ -188,6 +188,7 @@ def _write_parts(
         board=board,
     )
     num_documents = documents.counts.get("convert", 0)
+    await_nodes()
     pool = plan_pool(config, num_documents / num_parts)
     print(f"synth   {pool.describe(config)}", flush=True)
     actors = ActorPool(pool, order)

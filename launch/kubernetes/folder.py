@@ -131,8 +131,6 @@ def _run_settings(invocation: Invocation[PipelineConfig], request: Request) -> d
     synth = settings["synth"]
     size = size_synthesis(invocation.config, request)
     synth.setdefault("workers", {}).update(size.settings())
-    if not size.worker.gpus:  # as the config may ask for some
-        synth["workers"]["gpus"] = 0
     if request.overlay == "spot":
         synth["journal"] = True
     # Prometheus asks from another pod, and by the NetworkPolicies nobody else does.

@@ -52,6 +52,7 @@ class SynthSize:
     worker: PodSize
     engines_per_worker: int
     cpus_per_engine: float
+    gpus_per_engine: float
     min_workers: int
     max_workers: int
     stop_grace_s: int
@@ -64,7 +65,12 @@ class SynthSize:
     def settings(self) -> dict[str, float]:
         """`synth.workers` as the cluster has it: Ray asks for workers up to a stated number."""
         largest = self.max_workers * self.engines_per_worker
-        return {"min": self.min_workers, "max": largest, "cpus": self.cpus_per_engine}
+        return {
+            "min": self.min_workers,
+            "max": largest,
+            "cpus": self.cpus_per_engine,
+            "gpus": self.gpus_per_engine,  # or a node of CPUs that is there first decides
+        }
 
 
 def size_synthesis(config: PipelineConfig, request: Request) -> SynthSize:
@@ -93,7 +99,7 @@ def size_synthesis(config: PipelineConfig, request: Request) -> SynthSize:
         wanted_pods = _LARGEST_POOL if workers.max is None else math.ceil(workers.max / per_worker)
         largest = max(smallest, wanted_pods)
     grace_s = math.ceil(config.synth.stop_grace_s)
-    return SynthSize(pod, per_worker, cpus_per_engine, smallest, largest, grace_s)
+    return SynthSize(pod, per_worker, cpus_per_engine, gpus_of_engine, smallest, largest, grace_s)
 
 
 def size_training(config: PipelineConfig, request: Request) -> PodSize:

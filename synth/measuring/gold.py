@@ -1,7 +1,7 @@
 """How near written pairs come to a data set's own.
 
 For each gold pair, the written pair of the same text with the largest token F1 of question and
-answer together is its match (of several, the first); one written pair may match several gold ones.
+answer together is its match (of several, the one with the larger F1 of both apart); one written pair may match several gold ones.
 Then, of each gold pair and its match:
 
     question_f1   token F1 of the two questions
@@ -48,9 +48,16 @@ def match_gold(gold: Sequence[Pair], written: Sequence[Pair]) -> GoldMatch:
 def _match(gold: Pair, written: Sequence[Pair]) -> GoldMatch:
     if not written:
         return GoldMatch(0.0, 0.0)
-    best = max(written, key=lambda pair: token_f1(_whole(gold), _whole(pair)))
-    return GoldMatch(
-        token_f1(gold.instruction, best.instruction), token_f1(gold.response, best.response)
+    return max(
+        (_compare(gold, pair) for pair in written),
+        key=lambda found: (found[0], found[1].question_f1 + found[1].answer_f1),
+    )[1]
+
+
+def _compare(gold: Pair, written: Pair) -> tuple[float, GoldMatch]:
+    """F1 of question and answer together, and of both apart."""
+    return token_f1(_whole(gold), _whole(written)), GoldMatch(
+        token_f1(gold.instruction, written.instruction), token_f1(gold.response, written.response)
     )
 
 

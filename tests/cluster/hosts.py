@@ -27,11 +27,13 @@ _NAMESPACES = ("--net", "--mount", "--pid", "--uts", "--ipc")
 _PRIVATE = {"/dev/shm": "1777", "/tmp/ray": "1777", "/root/.ssh": "0700", "/run/sshd": "0755"}
 """Folders that a host has for itself, and their modes."""
 BIN = Path(sys.executable).parent
-SSH_SERVER = "/usr/sbin/sshd"
+_SSH_SERVER = "/usr/sbin/sshd"
 
 
-def can_have_hosts() -> str:
-    """Why there can be no hosts here; empty: there can."""
+def can_have_hosts(with_ssh: bool = False) -> str:
+    """Why there can be no hosts here, that reach each other by ssh; empty: there can."""
+    if with_ssh and not (shutil.which("pdsh") and Path(_SSH_SERVER).exists()):
+        return "pdsh or an ssh server is missing (apt install pdsh openssh-server)"
     if os.geteuid() != 0:
         return "namespaces need root"
     missing = [tool for tool in ("ip", "unshare", "nsenter") if shutil.which(tool) is None]
@@ -216,7 +218,7 @@ def serve_ssh(hosts: list[Host]) -> None:
         )
         host.run("sh", "-c", f"{copies} && cp {folder / 'id.pub'} /root/.ssh/authorized_keys")
         host.start(
-            "/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config"), log=folder / "sshd.log"
+            _SSH_SERVER, "-D", "-e", "-f", str(folder / "sshd_config"), log=folder / "sshd.log"
         )
         wait_until_in = f"until ssh -o BatchMode=yes {host.name} true; do sleep 0.1; done"
         host.run("timeout", "30", "sh", "-c", wait_until_in)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.hosts import SSH_SERVER, Host, can_have_hosts, hosts_on_a_network, serve_ssh
+from tests.cluster.hosts import Host, can_have_hosts, hosts_on_a_network, serve_ssh
 from tests.cluster.ray_cluster import RayCluster
 from tests.integration.conftest import write_config, write_corpus
 
@@ -56,8 +56,8 @@ def preflight(host: Host, *arguments: str) -> tuple[int, dict[str, list[str]]]:
 def test_hosts_of_a_hostfile_are_asked_over_ssh(
     hosts: list[Host], config: Path, tmp_path: Path
 ) -> None:
-    if not Path(SSH_SERVER).exists():
-        pytest.skip("sshd is missing (apt install openssh-server)")
+    if reason := can_have_hosts(with_ssh=True):
+        pytest.skip(reason)
     serve_ssh(hosts)
     hostfile = tmp_path / "hosts"
     hostfile.write_text("host-0 slots=2\nhost-1 slots=2\nhost-2 slots=2\n")

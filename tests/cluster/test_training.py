@@ -1,19 +1,19 @@
 """DeepSpeed on two hosts: started on each of them or over ssh, cut off, stopped, switched off."""
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.hosts import SSH_SERVER, Host, can_have_hosts, hosts_on_a_network, serve_ssh
+from tests.cluster.hosts import Host, can_have_hosts, hosts_on_a_network, serve_ssh
 from tests.faults.training import prepare
 from tests.integration.conftest import run_ipt
 from tests.processes import wait_for
 from train.metrics import read_metrics
 
 pytestmark = [pytest.mark.cluster, pytest.mark.deepspeed, pytest.mark.slow]
+NO_SSH = can_have_hosts(with_ssh=True)
 STEPS = 800
 SETTINGS = [
     f"train.num_steps={STEPS}",
@@ -113,10 +113,7 @@ def test_each_host_starts_its_part_and_a_host_may_be_cut_off_stopped_or_lost(
     assert said(drilled).count("complete already") == 2
 
 
-@pytest.mark.skipif(
-    not (shutil.which("pdsh") and Path(SSH_SERVER).exists()),
-    reason="needs pdsh and an ssh server (apt install pdsh openssh-server)",
-)
+@pytest.mark.skipif(NO_SSH != "", reason=NO_SSH)
 def test_one_command_trains_on_the_hosts_of_a_hostfile(
     hosts: list[Host], runs: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -34,7 +34,6 @@ from train.metrics import read_metrics
 _SETTINGS = (
     "synth.engine.fake.delay_s=0.4",
     "synth.journal=true",
-    "train.num_steps=400",
     "train.checkpoint_every=20",
     "train.log_every=100",
     "train.watchdog_s=12",
@@ -56,6 +55,7 @@ class Preemption:
     cluster: RayCluster
     config: Path
     hostfile: Path
+    settings: tuple[str, ...]
     seed: int
     killed: Counter[str] = field(default_factory=Counter)
     starts: int = 0
@@ -117,7 +117,14 @@ class Preemption:
             self.job = None
         if self.job is None:
             self.starts += 1
-            command = ("ipt", "run", str(self.config), *_SETTINGS, "--hostfile", str(self.hostfile))
+            command = (
+                "ipt",
+                "run",
+                str(self.config),
+                *self.settings,
+                "--hostfile",
+                str(self.hostfile),
+            )
             self.job = self.cluster.head.start(*command, log=self.log)
         return False
 
@@ -160,14 +167,26 @@ class Outcome:
     log: str
 
 
-def drill(folder: Path, num_kills: int, seed: int, timeout_s: float, texts: int = 400) -> Outcome:
-    """Run once undisturbed on this machine, once on hosts under fire, and compare."""
+def drill(
+    folder: Path, num_kills: int, seed: int, timeout_s: float, texts: int, steps: int
+) -> Outcome:
+    """Run once undisturbed on this machine, once on hosts under fire, and compare.
+
+    Args:
+        folder: for both runs.
+        num_kills: of hosts, unless the run is complete before.
+        seed: of what is random.
+        timeout_s: seconds for the run under fire.
+        texts: to write about.
+        steps: of training.
+    """
     from tests.tokenizers import save_tokenizer
 
     tokenizer = save_tokenizer(folder / "tokenizer")
     write_corpus(folder / "corpus.jsonl", texts)
     calm, fired = (write_config(folder, name, tokenizer) for name in ("calm", "fired"))
-    run_ipt("run", str(calm), *_SETTINGS, "synth.engine.fake.delay_s=0")
+    settings = (*_SETTINGS, f"train.num_steps={steps}")
+    run_ipt("run", str(calm), *settings, "synth.engine.fake.delay_s=0")
     hostfile = folder / "hosts.txt"
     hostfile.write_text("host-1 slots=1\nhost-2 slots=1\n")
     quick = "-o BatchMode=yes -o ServerAliveInterval=3 -o ServerAliveCountMax=3"
@@ -176,7 +195,7 @@ def drill(folder: Path, num_kills: int, seed: int, timeout_s: float, texts: int 
         serve_ssh(hosts)
         cluster = RayCluster(hosts, folder)
         cluster.start()
-        preemption = Preemption(cluster, fired, hostfile, seed)
+        preemption = Preemption(cluster, fired, hostfile, settings, seed)
         is_complete = preemption.under_fire(num_kills, timeout_s)
     losses = {config: _losses(config.with_suffix("")) for config in (calm, fired)}
     differing = sum(
@@ -210,14 +229,20 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--texts", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--timeout-s", type=float, default=3000)
     options = parser.parse_args(arguments)
-    if reason := can_have_hosts():
+    if reason := can_have_hosts(with_ssh=True):
         sys.exit(f"no hosts here: {reason}")
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     with tempfile.TemporaryDirectory(prefix="ipt-faults-") as name:
         outcome = drill(
-            Path(name), options.kills, options.seed, options.timeout_s, texts=options.texts
+            Path(name),
+            options.kills,
+            options.seed,
+            options.timeout_s,
+            options.texts,
+            options.steps,
         )
     print(outcome.log[-_SHOWN_OF_LOG:], flush=True)
     print("\n".join(f"problem: {line}" for line in outcome.problems))

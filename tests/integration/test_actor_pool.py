@@ -1,7 +1,9 @@
 """The actor pool on a real Ray, with workers that fail to begin, die and end."""
 
+import asyncio
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from pipeline.cluster import ray_session
 from synth import actors
 from synth.actors import ActorPool
-from synth.pool import Pool
+from synth.pool import Pool, Room
 from tests.processes import wait_for
 
 pytestmark = pytest.mark.ray
@@ -89,6 +91,17 @@ class FailsAtWork(Worker):
         raise OSError("no space left on device")
 
 
+class Works(FirstDies):
+    async def run(self, num_lanes: int) -> int:
+        await asyncio.sleep(4)
+        return num_lanes
+
+
+class FirstFindsNothingLeft(Works):
+    async def run(self, num_lanes: int) -> int:
+        return num_lanes if self._number == 1 else await super().run(num_lanes)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with ray_session(str(tmp_path_factory.mktemp("logs"))):
@@ -102,9 +115,11 @@ def notes() -> Any:
     return ray.remote(Notes).options(num_cpus=0).remote()
 
 
-def pool_of(worker: type, notes: Any, monkeypatch: pytest.MonkeyPatch) -> ActorPool:
+def pool_of(
+    worker: type, notes: Any, monkeypatch: pytest.MonkeyPatch, room: Room | None = None
+) -> ActorPool:
     monkeypatch.setattr(actors, "SynthWorker", worker)
-    return ActorPool(POOL, SimpleNamespace(board=notes))  # type: ignore[arg-type]
+    return ActorPool(replace(POOL, room=room), SimpleNamespace(board=notes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -140,3 +155,25 @@ def test_what_nobody_can_do_ends_the_job(
     pool = pool_of(worker, notes, monkeypatch)
     with pytest.raises(ray.exceptions.RayError, match=message):
         wait_for(lambda: pool.wait(1.0))
+
+
+@pytest.mark.parametrize(("worker", "num_begun"), [(Works, 4), (FirstFindsNothingLeft, 2)])
+def test_nodes_that_join_get_workers_while_parts_are_left(
+    worker: type, num_begun: int, notes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    num_fitting = 2
+    monkeypatch.setattr(actors, "_LOOK_INTERVAL_S", 0.0)
+    monkeypatch.setattr(Room, "num_workers", lambda _: num_fitting)
+    pool = pool_of(worker, notes, monkeypatch, Room({"CPU": 1.0}, fills_node=False))
+
+    def begun() -> int:
+        return len(ray.get(notes.read.remote())[0])
+
+    assert wait_for(lambda: not pool.wait(0.1) and begun() == 2)
+    for _ in range(10):
+        assert not pool.wait(0.1)
+    num_fitting = 4
+    assert wait_for(lambda: pool.wait(1.0))
+    assert begun() == num_begun

@@ -4,13 +4,28 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, JobFailedError
 from synth.config import SynthConfig
-from synth.pool import Pool, plan_pool
+from synth.pool import Pool, await_nodes, plan_pool
 
 GPU_NODE = {"CPU": 16.0, "GPU": 8.0, "accelerator_type:H100": 1.0}
 OLD_GPU_NODE = {"CPU": 16.0, "GPU": 2.0, "accelerator_type:T4": 1.0}
 CPU_NODE = {"CPU": 4.0, "memory": 1e9}
+HEAD = {"memory": 1e9, "node:__internal_head__": 1.0}
+
+
+def have_nodes(monkeypatch: pytest.MonkeyPatch, *looks: list[dict[str, float]]) -> None:
+    """What a cluster shows at one look after the other; the last one stays."""
+    import ray
+
+    left = list(looks)
+
+    def nodes() -> list[dict[str, Any]]:
+        shown = left.pop(0) if len(left) > 1 else left[0]
+        dead = {"Alive": False, "Resources": {"GPU": 100.0, "CPU": 100.0}}
+        return [*({"Alive": True, "Resources": node} for node in shown), dead]
+
+    monkeypatch.setattr(ray, "nodes", nodes)
 
 
 def plan(
@@ -19,11 +34,7 @@ def plan(
     documents_per_part: float = 4096,
     **settings: Any,
 ) -> Pool:
-    import ray
-
-    described = [{"Alive": True, "Resources": node} for node in nodes]
-    described.append({"Alive": False, "Resources": {"GPU": 100.0, "CPU": 100.0}})
-    monkeypatch.setattr(ray, "nodes", lambda: described)
+    have_nodes(monkeypatch, nodes)
     config = SynthConfig.model_validate({"model": "m", "protocol": "chat", **settings})
     return plan_pool(config, documents_per_part)
 
@@ -80,3 +91,29 @@ def test_parts_in_flight_fill_the_engine(monkeypatch) -> None:
 def test_what_can_never_run_is_refused(monkeypatch, settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         plan(monkeypatch, [CPU_NODE], **settings)
+
+
+def test_a_cluster_that_starts_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    have_nodes(monkeypatch, [HEAD], [HEAD], [HEAD, CPU_NODE])
+    await_nodes()
+    assert capsys.readouterr().out.count("waiting for nodes") == 1
+    await_nodes()
+    assert capsys.readouterr().out == ""
+
+
+def test_nodes_that_do_not_come_are_no_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_nodes(monkeypatch, [HEAD])
+    with pytest.raises(JobFailedError, match="nothing but its head"):
+        await_nodes(wait_s=0)
+
+
+def test_the_pool_grows_with_the_cluster_unless_the_config_says_how_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = plan(monkeypatch, [HEAD, GPU_NODE])
+    have_nodes(monkeypatch, [HEAD, GPU_NODE, OLD_GPU_NODE])
+    assert pool.room is not None
+    assert (pool.max_workers, pool.room.num_workers()) == (8, 10)
+    assert plan(monkeypatch, [GPU_NODE], workers={"max": 3}).room is None

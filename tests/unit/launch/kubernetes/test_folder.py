@@ -102,7 +102,7 @@ def test_the_config_keeps_its_settings_and_gets_those_of_the_cluster(
     written = tomllib.loads((tmp_path / "deploy" / "run.toml").read_text("utf-8"))
     assert written["train"]["num_steps"] == 7
     assert written["run"] == {"dir": "/mnt/runs/small"}
-    assert written["synth"]["workers"] == {"min": 1, "max": 6, "cpus": 1}
+    assert written["synth"]["workers"] == {"min": 1, "max": 6, "cpus": 1, "gpus": 2}
     assert written["synth"]["journal"] is True
     assert written["train"]["logging"] == {
         "prometheus_port": 9464,

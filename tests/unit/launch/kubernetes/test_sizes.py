@@ -46,6 +46,7 @@ def test_workers_of_synthesis(overrides, gpus, engines, smallest, largest) -> No
     assert size.engines_per_worker == engines
     assert (size.min_workers, size.max_workers) == (smallest, largest)
     assert size.settings()["max"] == largest * engines
+    assert bool(size.settings()["gpus"]) == bool(gpus), "not what nodes happen to be there first"
 
 
 def test_settings_keep_to_what_synthesis_accepts() -> None:
@@ -63,7 +64,7 @@ def test_an_engine_on_cpus_has_its_pod_for_itself() -> None:
 def test_one_node_has_one_worker_whatever_the_config_says() -> None:
     size = size_synthesis(config_of("synth.workers.min=3", "synth.workers.max=9"), request("dev"))
     assert (size.min_workers, size.max_workers, size.worker.gpus) == (1, 1, 0)
-    assert size.settings() == {"min": 1, "max": 1, "cpus": 2}
+    assert size.settings() == {"min": 1, "max": 1, "cpus": 2, "gpus": 0}
 
 
 @pytest.mark.parametrize(("grace_s", "stop_s", "pod_s"), [(60, 60, 90), (0, 0, 30), (12.5, 13, 43)])
