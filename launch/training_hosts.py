@@ -8,6 +8,7 @@ from launch.placement import HostShare, OneHost, Placement
 from launch.stages import Invocation, require_local, run_stage, stage_named, stages_of
 from pipeline.stage import find_manifest, read_manifest
 from pipeline.storage import exclusive
+from train.stopping import LONGEST_STOP_S
 
 
 def train_on(invocation: Invocation[TrainingRunConfig], placement: Placement | None) -> None:
@@ -17,6 +18,7 @@ def train_on(invocation: Invocation[TrainingRunConfig], placement: Placement | N
 
     Raises:
         InputError: a host, the input or leftovers cannot be used.
+        JobFailedError: a host is away, or another run works in the folder.
         TrainingStoppedError: it ended early.
     """
     if isinstance(placement, HostShare):
@@ -24,7 +26,9 @@ def train_on(invocation: Invocation[TrainingRunConfig], placement: Placement | N
         if placement.node_rank > 0:
             _help_out(invocation, placement)
             return
-    with exclusive(invocation.config.folder.root):
+    # Where hosts are pods or Slurm's, an earlier start of this one may not have quite ended.
+    wait_s = LONGEST_STOP_S if isinstance(placement, HostShare) else 0.0
+    with exclusive(invocation.config.folder.root, wait_s):
         stage = stage_named("train", stages_of(invocation.config))
         run_stage(stage, replace(invocation, placement=placement))
 

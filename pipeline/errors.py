@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: the command line prints them and exits with 2."""
+"""Errors of all stages, and so how the command line ends: 2 for what the user has to mend."""
 
 
 class InputError(ValueError):
@@ -32,5 +32,5 @@ class StoppedError(Exception):
     """A stage was asked to stop, and did so in order; running again goes on."""
 
 
-class BusyError(InputError):
-    """Another process is working in the same folder."""
+class BusyError(JobFailedError):
+    """Another process is working in the same folder; once it has ended, the folder is free."""

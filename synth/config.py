@@ -201,6 +201,16 @@ class SynthConfig(StrictConfig):
         return self
 
     @model_validator(mode="after")
+    def _room_for_an_engine(self) -> "SynthConfig":
+        gpus, takes = self.workers.gpus or 0, self.engine.num_accelerators
+        if takes > 1 and 0 < gpus < takes:
+            raise ValueError(
+                f"workers.gpus ({gpus:g}) must be at least {takes}, which engine's "
+                f"tensor_parallel_size x pipeline_parallel_size takes; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _protocol_has_what_it_needs(self) -> "SynthConfig":
         if self.protocol != "rules" and not self.model:
             raise ValueError(f"protocol {self.protocol!r} needs synth.model; only 'rules' has none")

@@ -120,13 +120,7 @@ def _nodes() -> list[dict[str, float]]:
 
 def _gpus_of_a_worker(config: SynthConfig, nodes: list[dict[str, float]]) -> float:
     if config.workers.gpus is not None:
-        gpus, num_accelerators = config.workers.gpus, config.engine.num_accelerators
-        if num_accelerators > 1 and 0 < gpus < num_accelerators:
-            raise InputError(
-                f"synth.workers.gpus ({gpus:g}) must be at least {config.engine.num_accelerators}, "
-                f"which synth.engine's tensor_parallel_size x pipeline_parallel_size takes"
-            )
-        return gpus
+        return config.workers.gpus
     needs_none = config.protocol == "rules" or config.engine.kind != "vllm"
     if needs_none or not any(node.get("GPU") for node in nodes):
         return 0.0

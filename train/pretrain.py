@@ -18,7 +18,7 @@ import traceback
 import torch
 
 from pipeline import storage
-from pipeline.errors import InputError
+from pipeline.errors import BusyError, InputError
 from pipeline.process import EXIT_BAD_INPUT, EXIT_FAILED, die_with_parent
 from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_manifest
 from train.identity import open_train_stage
@@ -45,6 +45,7 @@ def run(sections: Sections) -> int:
 
     Raises:
         InputError: the rows, the config or leftovers of another run cannot be used.
+        BusyError: another run trains in the folder.
     """
     die_with_parent()
     rows = read_manifest(sections.folder.rows)
@@ -96,9 +97,9 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("MASTER_PORT", "29500")
     try:
         return run(load_sections(parsed.config, parsed.overrides))
-    except InputError as error:
+    except (InputError, BusyError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        return EXIT_BAD_INPUT
+        return EXIT_BAD_INPUT if isinstance(error, InputError) else EXIT_FAILED
     except Exception as error:  # noqa: BLE001 - said in one line, too, which `ipt` shows
         traceback.print_exc()
         words = str(error).strip().splitlines() or [""]

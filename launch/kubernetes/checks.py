@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from launch.config import PipelineConfig
 from launch.kubernetes.request import MOUNT, Request
@@ -11,6 +12,8 @@ from pipeline.errors import InputError
 
 _STORE = "s3://"
 """What the image can open: it carries the extra `s3`."""
+_PATH_MARKS = ("/", ".", "~", "file://")
+_LOOPBACK = ("localhost", "127.", "::1")
 
 
 def check_config(config: PipelineConfig, request: Request) -> None:
@@ -26,6 +29,24 @@ def check_config(config: PipelineConfig, request: Request) -> None:
         raise InputError(
             f"synth.workers.resources ({config.synth.workers.resources}): workers rendered here "
             "offer no custom resources, so that no engine would start; leave it out"
+        )
+    _check_engine(config)
+    if config.train.logging.wandb_project:
+        raise InputError(
+            f"train.logging.wandb_project ({config.train.logging.wandb_project}): the image has no "
+            "wandb, and pods get no key of it; leave it out, and look at the dashboard "
+            "(monitoring/) or at TensorBoard (train.logging.tensorboard)"
+        )
+
+
+def _check_engine(config: PipelineConfig) -> None:
+    if config.synth.engine.kind != "openai" or config.synth.protocol == "rules":
+        return
+    url = config.synth.engine.openai.base_url
+    if (urlsplit(url).hostname or "").startswith(_LOOPBACK):
+        raise InputError(
+            f"synth.engine.openai.base_url ({url}) is the pod itself, which serves nothing; give "
+            f"the address by which pods reach the server"
         )
 
 
@@ -55,8 +76,11 @@ def _paths(config: PipelineConfig) -> Iterator[tuple[str, str]]:
     for name, source in config.ingest.sources.items():
         for path in source.inputs:
             yield f"ingest.sources.{name}.inputs", path
-        for path in source.dataset.data_files if source.dataset else ():
-            yield f"ingest.sources.{name}.dataset.data_files", path
+        if source.dataset:
+            for path in source.dataset.data_files:
+                yield f"ingest.sources.{name}.dataset.data_files", path
+            if source.dataset.path.startswith(_PATH_MARKS):
+                yield f"ingest.sources.{name}.dataset.path", source.dataset.path
     for name, eval_set in config.ingest.decontamination.sets.items():
         yield f"ingest.decontamination.sets.{name}.path", eval_set.path
     yield "synth.style_folder", config.synth.style_folder
@@ -68,7 +92,7 @@ def _paths(config: PipelineConfig) -> Iterator[tuple[str, str]]:
         "train.model.init_from": config.train.model.init_from,
     }
     # A relative one may be a name of the hub.
-    yield from ((key, path) for key, path in references.items() if path.startswith(("/", ".", "~")))
+    yield from ((key, path) for key, path in references.items() if path.startswith(_PATH_MARKS))
 
 
 def _check_path(key: str, path: str, request: Request) -> None:

@@ -47,7 +47,7 @@ class PodSize:
 
 @dataclass(frozen=True)
 class SynthSize:
-    """The Ray cluster of synthesis."""
+    """The Ray cluster of synthesis: worker pods, each with room for so many engines."""
 
     worker: PodSize
     engines_per_worker: int
@@ -55,6 +55,8 @@ class SynthSize:
     gpus_per_engine: float
     min_workers: int
     max_workers: int
+    min_engines: int
+    max_engines: int
     stop_grace_s: int
 
     @property
@@ -64,10 +66,9 @@ class SynthSize:
 
     def settings(self) -> dict[str, float]:
         """`synth.workers` as the cluster has it: Ray asks for workers up to a stated number."""
-        largest = self.max_workers * self.engines_per_worker
         return {
-            "min": self.min_workers,
-            "max": largest,
+            "min": self.min_engines,
+            "max": self.max_engines,
             "cpus": self.cpus_per_engine,
             "gpus": self.gpus_per_engine,  # or a node of CPUs that is there first decides
         }
@@ -93,13 +94,21 @@ def size_synthesis(config: PipelineConfig, request: Request) -> SynthSize:
             cpus_per_engine = cores
         per_worker = math.floor(cores / cpus_per_engine)
     if request.overlay == "dev":
-        smallest = largest = per_worker = 1
+        per_worker = fewest = most = 1
     else:
-        smallest = math.ceil(workers.min / per_worker)
-        wanted_pods = _LARGEST_POOL if workers.max is None else math.ceil(workers.max / per_worker)
-        largest = max(smallest, wanted_pods)
-    grace_s = math.ceil(config.synth.stop_grace_s)
-    return SynthSize(pod, per_worker, cpus_per_engine, gpus_of_engine, smallest, largest, grace_s)
+        fewest = workers.min
+        most = workers.max or max(fewest, _LARGEST_POOL * per_worker)
+    return SynthSize(
+        pod,
+        per_worker,
+        cpus_per_engine,
+        gpus_of_engine,
+        math.ceil(fewest / per_worker),
+        math.ceil(most / per_worker),
+        fewest,
+        most,
+        math.ceil(config.synth.stop_grace_s),
+    )
 
 
 def size_training(config: PipelineConfig, request: Request) -> PodSize:

@@ -20,12 +20,30 @@ class RawRecord:
 
 
 def row_record(file: str, line: int, value: dict[str, Any], max_bytes: int) -> RawRecord:
-    """A row of a table as a record; one whose texts have more than `max_bytes` is `too_long`."""
+    """A row of a table as a record; one that has more than `max_bytes` is `too_long`.
+
+    Texts count by their length, whatever else there is 8 bytes.
+    """
     texts = [each for each in value.values() if isinstance(each, str | bytes)]
-    if sum(map(len, texts)) <= max_bytes:
+    if _size_of(value) <= max_bytes:
         return RawRecord(file, line, value)
-    excerpt = max((str(each[:_EXCERPT_CHARS]) for each in texts), key=len)
+    excerpt = max((str(each[:_EXCERPT_CHARS]) for each in texts), key=len, default="")
     return RawRecord(file, line, None, "too_long", excerpt)
+
+
+def _size_of(row: dict[str, Any]) -> int:
+    size, left = 0, list(row.values())
+    while left:
+        each = left.pop()
+        if isinstance(each, str | bytes):
+            size += len(each)
+        elif isinstance(each, dict):
+            left.extend(each.values())
+        elif isinstance(each, list):
+            left.extend(each)
+        else:
+            size += 8
+    return size
 
 
 def is_nested_too_deep(value: Any) -> bool:

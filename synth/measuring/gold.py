@@ -1,8 +1,8 @@
 """How near written pairs come to a data set's own.
 
 For each gold pair, the written pair of the same text with the largest token F1 of question and
-answer together is its match (of several, the one with the larger F1 of both apart); one written pair may match several gold ones.
-Then, of each gold pair and its match:
+answer together is its match (of several, the one with the larger F1 of both apart); one written
+pair may match several gold ones. Then, of each gold pair and its match:
 
     question_f1   token F1 of the two questions
     answer_f1     token F1 of the two answers

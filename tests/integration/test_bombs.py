@@ -171,6 +171,65 @@ def test_a_row_group_of_rows_that_are_all_too_long(tmp_path: Path) -> None:
     assert "2 rows up to row 2 have" in ended.output
 
 
+def test_a_list_of_nothing_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    offsets = pyarrow.array([0, 2**26], pyarrow.int32())
+    nothing = pyarrow.ListArray.from_arrays(offsets, pyarrow.nulls(2**26, pyarrow.int8()))
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["kept"], "n": nothing}), path)
+    assert path.stat().st_size < 2000
+    ended = ingest(tmp_path / "run", path)
+    assert ended.code == 2, ended.output
+    assert "values in a column of lists, more than" in ended.output
+    assert ended.peak_bytes < PEAK_BYTES
+
+
+def test_a_list_that_names_one_long_text_again_and_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    texts = pyarrow.DictionaryArray.from_arrays(
+        pyarrow.array([0] * 20_000 + [1], pyarrow.int32()), pyarrow.array(["x" * 2**19, "short"])
+    )
+    lists = pyarrow.ListArray.from_arrays(
+        pyarrow.array([0, 20_000, 20_001], pyarrow.int32()), texts
+    )
+    table = pyarrow.table({"text": ["lost", "kept"], "l": lists})
+    pyarrow.parquet.write_table(table, path, store_schema=False)
+    assert path.stat().st_size < 2**20
+    ended = ingest(tmp_path / "run", path)
+    assert ended.code == 0, ended.output
+    manifest = read_manifest(str(tmp_path / "run" / "documents"))
+    assert (manifest.dropped, manifest.records_out) == ({"too_long": 1}, 1)
+    assert ended.peak_bytes < PEAK_BYTES
+
+
+def test_columns_of_one_length_that_is_great(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    kind = pyarrow.binary(2**23)
+    fixed = pyarrow.array([b"x" * 2**23], kind).take(pyarrow.array([0] * 8))
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"] * 8, "f": fixed}), path)
+    assert path.stat().st_size < 2**21
+    ended = ingest(tmp_path / "run", path, max_record_bytes=2**20)
+    assert ended.code == 2, ended.output
+    assert "8 rows up to row 8 have" in ended.output
+    assert ended.peak_bytes < PEAK_BYTES
+
+
+def test_texts_that_share_their_beginnings(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    texts = [*("x" * 2**21 + str(number) for number in range(200)), "kept"]
+    pyarrow.parquet.write_table(
+        pyarrow.table({"text": texts}),
+        path,
+        use_dictionary=False,
+        column_encoding="DELTA_BYTE_ARRAY",
+        compression="zstd",
+    )
+    assert path.stat().st_size < 2**17
+    ended = ingest(tmp_path / "run", path, max_record_bytes=2**20)
+    assert ended.code == 0, ended.output
+    assert read_manifest(str(tmp_path / "run" / "documents")).dropped == {"too_long": 200}
+    assert ended.peak_bytes < PEAK_BYTES
+
+
 def test_nesting_is_dropped_by_reason(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     nested = ['{"f": 0.5, "a": ' + "[" * depth + "]" * depth + "}" for depth in (50, 300, 1010)]

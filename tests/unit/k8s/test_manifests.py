@@ -11,7 +11,15 @@ from launch.kubernetes.folder import render
 from launch.kubernetes.request import MOUNT, Request
 from launch.references import invocation_of
 from tests.manifest_schemas import core_problems, needs_crds, problems
-from tests.manifests import K8S, OVERLAYS, build, build_run, needs_kubectl, pod_templates
+from tests.manifests import (
+    K8S,
+    OVERLAYS,
+    build,
+    build_run,
+    needs_kubectl,
+    only,
+    pod_templates,
+)
 
 COMBINATIONS = [
     (overlay, storage, training, queue)
@@ -207,6 +215,23 @@ def test_names_that_manifests_refer_to_exist(overlay: str, rendered) -> None:
                     assert ("ConfigMap", volume["configMap"]["name"]) in there, where
                 if claim := volume.get("persistentVolumeClaim"):
                     assert ("PersistentVolumeClaim", claim["claimName"]) in there, where
+
+
+@needs_kubectl
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_queue_has_a_quota_for_all_that_pods_ask_for(overlay: str, rendered) -> None:
+    queue = only(build(K8S / "queues"), "ClusterQueue")
+    [group] = queue["spec"]["resourceGroups"]
+    asked = {
+        name
+        for resource in rendered(overlay, "volume", "jobset", "team-a")
+        for _, template in pod_templates(resource)
+        for container in template["spec"]["containers"]
+        for name in container["resources"]["requests"]
+    }
+    assert asked <= set(group["coveredResources"]), "Kueue admits nothing that asks for more"
+    for flavor in group["flavors"]:
+        assert [each["name"] for each in flavor["resources"]] == group["coveredResources"]
 
 
 def test_no_manifest_is_left_out_of_its_kustomization() -> None:

@@ -49,11 +49,12 @@ def test_its_config_loads_and_is_the_presets_but_for_the_cluster(overlay: str) -
     expected = {
         "run.dir",
         "synth.workers.max",
+        "synth.workers.gpus",
         "train.logging.prometheus_port",
         "train.logging.prometheus_host",
     }
     of_overlay = {
-        "dev": {"synth.workers.cpus", "synth.workers.gpus"},
+        "dev": {"synth.workers.cpus"},
         "gpu": set(),
         "spot": {"synth.journal"},
     }

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from pipeline.errors import InputError, JobFailedError
 from synth.config import SynthConfig
@@ -82,15 +83,17 @@ def test_parts_in_flight_fill_the_engine(monkeypatch) -> None:
     [
         ({"workers": {"gpus": 1}}, "no node of the cluster has CPU 1, GPU 1 for a worker"),
         ({"workers": {"cpus": 32}}, "no node of the cluster has CPU 32"),
-        (
-            {"workers": {"gpus": 1}, "engine": {"tensor_parallel_size": 4}},
-            "must be at least 4",
-        ),
     ],
 )
 def test_what_can_never_run_is_refused(monkeypatch, settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         plan(monkeypatch, [CPU_NODE], **settings)
+
+
+def test_a_share_of_what_an_engine_takes_is_refused() -> None:
+    settings = {"workers": {"gpus": 1}, "engine": {"tensor_parallel_size": 4}}
+    with pytest.raises(ValidationError, match=r"workers.gpus \(1\) must be at least 4"):
+        SynthConfig.model_validate({"model": "m", "protocol": "chat", **settings})
 
 
 def test_a_cluster_that_starts_is_waited_for(

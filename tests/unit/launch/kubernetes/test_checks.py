@@ -69,6 +69,17 @@ def test_configs_that_work_pass() -> None:
             "eval.task_folder (tasks) must lie below /mnt/runs",
         ),
         (
+            [ON_VOLUME, "ingest.sources.sotu.dataset.path=./data", "ingest.sources.sotu.inputs=[]"],
+            {},
+            "ingest.sources.sotu.dataset.path (./data) must lie below /mnt/runs",
+        ),
+        (
+            [ON_VOLUME, "synth.engine.kind=openai"],
+            {},
+            "synth.engine.openai.base_url (http://localhost:8000/v1) is the pod itself",
+        ),
+        ([ON_VOLUME, "train.logging.wandb_project=mine"], {}, "the image has no wandb"),
+        (
             [ON_VOLUME, "synth.engine.openai.base_url=https://me:word@engine.example/v1"],
             {},
             "synth.engine.openai.base_url",

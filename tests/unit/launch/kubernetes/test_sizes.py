@@ -45,7 +45,7 @@ def test_workers_of_synthesis(overrides, gpus, engines, smallest, largest) -> No
     assert size.worker.gpus == gpus
     assert size.engines_per_worker == engines
     assert (size.min_workers, size.max_workers) == (smallest, largest)
-    assert size.settings()["max"] == largest * engines
+    assert (largest - 1) * engines < size.settings()["max"] <= largest * engines
     assert bool(size.settings()["gpus"]) == bool(gpus), "not what nodes happen to be there first"
 
 
@@ -59,6 +59,14 @@ def test_an_engine_on_cpus_has_its_pod_for_itself() -> None:
     size = size_synthesis(config_of("synth.workers.gpus=0"), request())
     assert size.settings()["cpus"] == size.worker.cores
     assert size_synthesis(config_of(), request()).settings()["cpus"] == 1
+
+
+def test_the_numbers_of_engines_are_those_of_the_config() -> None:
+    size = size_synthesis(
+        config_of("synth.workers.min=3", "synth.workers.max=5", "synth.workers.gpus=0.5"), request()
+    )
+    assert (size.min_workers, size.max_workers) == (2, 3)
+    assert (size.settings()["min"], size.settings()["max"]) == (3, 5)
 
 
 def test_one_node_has_one_worker_whatever_the_config_says() -> None:
