@@ -1,17 +1,16 @@
 """Training through the `deepspeed` launcher: the same command a person would type."""
 
-import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launch.placement import Placement
+from launch.launcher_output import LauncherOutput
+from launch.placement import OF_SSH, Placement
 from launch.ranks import Ranks
 from pipeline import storage
 from pipeline.errors import InputError
@@ -20,10 +19,6 @@ from pipeline.run_folder import RunFolder
 from train.stopping import LONGEST_STOP_S
 
 _SCRIPT = Path(__file__).resolve().parent.parent / "train" / "pretrain.py"
-_ERROR = "error: "
-_SHOWN = ("step ", "resumed ", "stopped ", "left out ", "passed over ", _ERROR)
-_TAIL_LINES = 15
-_OF_SSH = 255
 
 
 class TrainingStoppedError(Exception):
@@ -91,8 +86,6 @@ def run_training(
     environment |= placement.prepare(environment, folder.logs)
     if placement.first_rank == 0:
         _await_earlier_ranks(folder)
-    tail: deque[str] = deque(maxlen=_TAIL_LINES)
-    shown_errors: set[str] = set()
     ranks = Ranks(
         placement.num_local_ranks, lambda: placement.ask_to_stop(str(_SCRIPT), config_path)
     )
@@ -110,26 +103,18 @@ def run_training(
             # Ranks here watch this process; those elsewhere hear of its end from the launcher.
             preexec_fn=None if placement.num_local_ranks else die_with_parent,
         )
-        assert process.stdout is not None
         ranks.watch(process.pid)
-        for line in process.stdout:
-            with contextlib.suppress(OSError):  # a full disk must not end what still trains
-                log.write(line)
-                log.flush()
-            tail.append(line)
-            if (shown := placement.without_host(line)).startswith(_SHOWN):
-                if shown not in shown_errors:
-                    print(f"train   {shown}", end="", flush=True)
-                if shown.startswith(_ERROR):  # every rank meets and says the same one
-                    shown_errors.add(shown)
-        exit_code = process.wait()
+        output = LauncherOutput(process, placement, log)
+        exit_code = output.follow()
     if exit_code == EXIT_STOPPED:
         raise TrainingStoppedError(exit_code, "training saved and stopped; run again to go on")
     if ranks.are_to_stop and exit_code == 256 - signal.SIGTERM:
         words = "training stopped before its first step; run again to go on"
         raise TrainingStoppedError(EXIT_STOPPED, words)
     if exit_code:
-        shown = "".join(tail) if exit_code != 2 else ""  # 2: its one error line is on the screen
+        shown = (
+            output.last_lines() if exit_code != 2 else ""
+        )  # 2: its one error line is on the screen
         raise TrainingStoppedError(
             exit_code,
             f"{shown}training ended with {_in_words(exit_code)}{_blame(ranks, placement)}; "
@@ -155,7 +140,7 @@ def _blame(ranks: Ranks, placement: Placement) -> str:
 
 def _in_words(exit_code: int) -> str:
     """An exit code, by the signal's name if the launcher made it of one."""
-    if exit_code == _OF_SSH:
+    if exit_code == OF_SSH:
         return f"a host that is out of reach (exit code {exit_code}, as ssh says it)"
     number = 256 - exit_code
     if number in set(signal.Signals):

@@ -23,8 +23,10 @@ from typing import Protocol
 
 from pipeline import storage
 from pipeline.errors import InputError, JobFailedError
-from pipeline.process import STARTER_FILE
+from pipeline.process import EXIT_STOPPED, STARTER_FILE
 
+OF_SSH = 255
+"""Exit code of ssh itself, which lost its host or did not get there."""
 DEFAULT_PORT = 29500
 """Where ranks on several hosts meet, as torch and DeepSpeed have it."""
 _HOST_LINE = re.compile(r"(?P<host>[\w.@:-]+)\s+slots=(?P<slots>[1-9]\d*)")
@@ -32,6 +34,7 @@ _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 # A host that is cut off says nothing more: ssh has to find out by itself, or waits for ever.
 _SSH_NOTICES = "-o BatchMode=yes -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
 _SSH_OPTIONS = "PDSH_SSH_ARGS_APPEND"
+_SESSION_ENDED = re.compile(r"pdsh@\S+: (?P<host>\S+): ssh exited with exit code (?P<code>\d+)")
 _OWN_VARIABLES = "deepspeed-{}.env"
 _PASSING = re.compile(
     "timed out|refused|no route|unreachable|closed by|reset by|broken pipe", re.IGNORECASE
@@ -88,6 +91,9 @@ class Placement(Protocol):
     def without_host(self, line: str) -> str:
         """A line of the launcher's output, as the rank wrote it."""
 
+    def lost_host(self, line: str) -> str:
+        """Which host has failed, if a line of the launcher's output says so, and how."""
+
 
 @dataclass(frozen=True)
 class OneHost:
@@ -123,6 +129,10 @@ class OneHost:
     def without_host(self, line: str) -> str:
         """As it is."""
         return line
+
+    def lost_host(self, line: str) -> str:
+        """None: the launcher looks after its ranks."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -200,6 +210,10 @@ class HostShare:
     def without_host(self, line: str) -> str:
         """As it is."""
         return line
+
+    def lost_host(self, line: str) -> str:
+        """None: the launcher looks after its ranks."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -330,6 +344,14 @@ class OverSsh:
         """Without the name that pdsh puts before it."""
         host, colon, words = line.partition(": ")
         return words if colon and host in self.hosts else line
+
+    def lost_host(self, line: str) -> str:
+        """One whose ranks have ended, and not in order; pdsh leaves the others to wait for them."""
+        ended = _SESSION_ENDED.match(line)
+        if ended is None or int(ended["code"]) == EXIT_STOPPED:
+            return ""
+        how = "out of reach" if int(ended["code"]) == OF_SSH else f"exit code {ended['code']}"
+        return f"{ended['host']} ({how})"
 
 
 def _may_pass(answer: str) -> bool:

@@ -24,7 +24,7 @@ from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_ma
 from train.identity import open_train_stage
 from train.process_group import join_ranks
 from train.sections import Sections, load_sections
-from train.stopping import LONGEST_STOP_S
+from train.stopping import LONGEST_STOP_S, Preparation
 from train.trainer import Trainer
 
 
@@ -48,21 +48,25 @@ def run(sections: Sections) -> int:
         BusyError: another run trains in the folder.
     """
     die_with_parent()
+    preparation = Preparation()
     rows = read_manifest(sections.folder.rows)
     if join_ranks() > 0:
         torch.distributed.barrier()  # rank 0 opens the folder first
-        return _run_rank(sections, rows, open_stage_of(sections, rows))
+        return _run_rank(sections, rows, open_stage_of(sections, rows), preparation)
     with storage.exclusive(sections.folder.train, wait_s=LONGEST_STOP_S):
         stage = open_stage_of(sections, rows)
         torch.distributed.barrier()
-        code = _run_rank(sections, rows, stage)
+        code = _run_rank(sections, rows, stage, preparation)
         if code == 0:
             _close(stage, sections)
         return code
 
 
-def _run_rank(sections: Sections, rows: Manifest, stage: StageFolder) -> int:
-    code = Trainer(sections, rows, stage).train()
+def _run_rank(
+    sections: Sections, rows: Manifest, stage: StageFolder, preparation: Preparation
+) -> int:
+    trainer = Trainer(sections, rows, stage)
+    code = trainer.train(preparation.end())
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
     return code

@@ -88,9 +88,8 @@ class Trainer:
         self.reporter.greet(newest, self.batches.newcomers)
         self.evaluation = HeldoutEvaluation(sections, rows, self.host, self.device)
 
-    def train(self) -> int:
-        """Train to the last step; returns the exit code."""
-        stop = SaveRequest()
+    def train(self, stop: SaveRequest) -> int:
+        """Train to the last step, or until asked to stop; returns the exit code."""
         self.watchdog.start()
         try:
             return self._train(stop)

@@ -87,15 +87,17 @@ class Watchdog:
                 return
 
     def _end(self, rank: int, step: int, phase: str, since_s: float, blame: str) -> None:
-        print(
-            f"error: rank {rank} has been at the {phase} of step {step} for {since_s:.0f} s "
-            f"(train.watchdog_s = {self._limit_s:g}): {blame}",
-            file=sys.stderr,
-            flush=True,
-        )
-        faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
-        sys.stderr.flush()
-        os._exit(EXIT_HUNG)  # the main thread hangs: nothing else would end it
+        try:
+            print(
+                f"error: rank {rank} has been at the {phase} of step {step} for {since_s:.0f} s "
+                f"(train.watchdog_s = {self._limit_s:g}): {blame}",
+                file=sys.stderr,
+                flush=True,
+            )
+            faulthandler.dump_traceback(file=sys.stderr, all_threads=True)
+            sys.stderr.flush()
+        finally:  # also where nobody reads any more, as the launcher's host is gone
+            os._exit(EXIT_HUNG)  # the main thread hangs: nothing else would end it
 
 
 def explain_hang(beats: dict[int, Beat | None]) -> str:

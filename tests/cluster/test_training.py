@@ -134,6 +134,15 @@ def test_one_command_trains_on_the_hosts_of_a_hostfile(
     hosts[1].cut()
     assert program.wait(timeout=180) not in (0, 75), said(drilled)
     hosts[1].join()
+
+    program = starter.start(*command, log=log)
+    assert wait_for(lambda: ranks_on(hosts[1:2]), 60), said(drilled)
+    hosts[0].power_off()  # while the other rank looks for the one that was on it
+    assert program.wait(timeout=150) not in (0, 75), said(drilled)
+    assert "lost host-0" in said(drilled)
+    assert not ranks_on(hosts[1:2])
+    hosts[0].boot()
+    serve_ssh(hosts[:1])
     stood_at = len(steps_of(drilled))
 
     starter.start(*command, log=log)

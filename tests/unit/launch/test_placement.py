@@ -169,3 +169,13 @@ def test_the_host_before_a_line_is_taken_off(tmp_path: Path) -> None:
     placement = OverSsh(write_hosts(tmp_path, "worker-1 slots=1\n"))
     assert placement.without_host("worker-1: error: rank 3: broke\n") == "error: rank 3: broke\n"
     assert placement.without_host("error: worker-1: broke\n") == "error: worker-1: broke\n"
+
+
+def test_a_host_whose_ranks_have_ended_is_lost_unless_in_order(tmp_path: Path) -> None:
+    placement = OverSsh(write_hosts(tmp_path, "a slots=1\nb slots=1\n"))
+    ended = "pdsh@head: b: ssh exited with exit code {}\n"
+    assert placement.lost_host(ended.format(255)) == "b (out of reach)"
+    assert placement.lost_host(ended.format(70)) == "b (exit code 70)"
+    assert placement.lost_host(ended.format(75)) == ""
+    assert placement.lost_host("b: step 7/9\n") == ""
+    assert OneHost(2).lost_host(ended.format(255)) == ""
