@@ -149,6 +149,11 @@ def test_one_command_trains_on_the_hosts_of_a_hostfile(
     assert reaches(drilled, stood_at + 40), said(drilled)
     starter.signal("KILL", "bin/ipt submit train")
     assert wait_for(lambda: not ranks_on(hosts[:2]), 60), "ranks went on without their starter"
+    hosts[1].cut()
+    refused = starter.run(*command, check=False)
+    assert refused.returncode == 1, refused.stderr
+    assert "run again once it is back" in refused.stderr
+    hosts[1].join()
     stood_at = len(steps_of(drilled))
 
     starter.start(*command, log=log)
@@ -156,11 +161,5 @@ def test_one_command_trains_on_the_hosts_of_a_hostfile(
     starter.power_off()
     starter.boot()
     serve_ssh([starter])
-    assert ranks_on(hosts[:2]), f"nobody told them, at step {len(steps_of(drilled))}"
     assert "resumed from step" in starter.run(*command).stdout, "they stopped for this start"
     assert_undisturbed(calm, drilled)
-
-    hosts[1].cut()
-    refused = starter.run(*command[:4], "train.num_steps=10", *command[-2:], check=False)
-    assert refused.returncode == 1, refused.stderr
-    assert "run again once it is back" in refused.stderr
