@@ -30,7 +30,7 @@ def submit(submission: Submission, address: str, *, wait: bool) -> int:
 
     Raises:
         InputError: no cluster answers at the address.
-        JobFailedError: the job ended without an exit code, as with its node.
+        JobFailedError: the job ended without an exit code, as with its node, or the cluster's head.
     """
     entrypoint, environment = submission.entrypoint(), submission.full_runtime_env()
     client = connect(address)
@@ -114,13 +114,16 @@ def _job_under_way(client: Any, submission: Submission) -> str | None:
 
 
 def _details(client: Any, address: str, job: str) -> Any:
-    try:
-        return client.get_job_info(job)
-    except RuntimeError as error:
-        raise InputError(
-            f"job {job}: the cluster at {address} has none of that name; ipt submit status lists "
-            f"them"
-        ) from error
+    with _explained(address):
+        try:
+            return client.get_job_info(job)
+        except RuntimeError as error:
+            if not _is_unknown(error):
+                raise
+            raise InputError(
+                f"job {job}: the cluster at {address} has none of that name; ipt submit status "
+                f"lists them"
+            ) from error
 
 
 def connect(address: str) -> Any:
@@ -158,15 +161,29 @@ async def _follow_logs(client: Any, job: str) -> None:
 
 
 def _at_its_end(client: Any, job: str) -> Any:
-    """Wait for the end of a job, however often the connection breaks."""
+    """Wait for the end of a job, however often the connection breaks.
+
+    Raises:
+        JobFailedError: the cluster's head has been started anew, and knows of no job before.
+    """
     while True:
         try:
             details = client.get_job_info(job)
-        except (RuntimeError, OSError):
+        except (RuntimeError, OSError) as error:
+            if _is_unknown(error):
+                raise JobFailedError(
+                    f"job {job}: the cluster does not know it any more, as after a new start of "
+                    f"its head; submit again to go on"
+                ) from error
             details = None
         if details is not None and details.status.is_terminal():
             return details
         time.sleep(_POLL_INTERVAL_S)
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Whether the job server answered that it has no such job."""
+    return "status code 404" in str(error)
 
 
 def _exit_code(client: Any, job: str) -> int:

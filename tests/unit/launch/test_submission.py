@@ -1,13 +1,15 @@
 """What a cluster is asked to run."""
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from launch import ray_jobs
 from launch.ray_jobs import submit
 from launch.submission import Submission
-from pipeline.errors import InputError
+from pipeline.errors import InputError, JobFailedError
 
 ADDRESS = "http://127.0.0.1:9"
 
@@ -80,3 +82,36 @@ def test_more_of_the_runtime_environment_comes_from_a_file(tmp_path: Path) -> No
             submission.full_runtime_env()
     with pytest.raises(InputError, match="No such file"):
         replace(submission, runtime_env=str(tmp_path / "no.yaml")).full_runtime_env()
+
+
+class ForgetfulServer:
+    """Takes a job, loses its head, and is there again."""
+
+    def __init__(self) -> None:
+        self.answers = [OSError("refused"), RuntimeError("status code 404: Job j does not exist.")]
+
+    def list_jobs(self) -> list:
+        return []
+
+    def submit_job(self, **_: object) -> str:
+        return "j"
+
+    async def tail_job_logs(self, job: str) -> AsyncIterator[str]:
+        yield f"{job} begins\n"
+        raise RuntimeError("connection closed")
+
+    def get_job_info(self, job: str) -> None:
+        raise self.answers.pop(0)
+
+
+def test_a_job_that_went_with_the_head_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = ForgetfulServer()
+    monkeypatch.setattr(ray_jobs, "connect", lambda _: server)
+    with pytest.raises(JobFailedError, match="does not know it any more"):
+        submit(make("quickstart", tmp_path), ADDRESS, wait=True)
+    assert "j begins" in capsys.readouterr().out
+    server.answers = [RuntimeError("status code 404: Job j does not exist.")]
+    with pytest.raises(InputError, match="has none of that name"):
+        ray_jobs.stop(ADDRESS, "j")
