@@ -20,7 +20,7 @@ from launch.options import (
     show_config,
 )
 from launch.placement import Placement
-from pipeline.process import EXIT_FAILED
+from pipeline.process import EXIT_FAILED, GUESSED_ACCELERATOR
 from pipeline.redaction import printable
 
 _QUIET = {
@@ -224,14 +224,14 @@ def run(
     from pipeline.storage import exclusive
 
     invocation = invocation_of(config, settings(overrides, allow_append))
-    folder = invocation.config.folder
+    folder, placement = invocation.config.folder, cli_cluster.placed(hostfile)
     if dry_run:
         show_config(invocation)
         for stage in STAGES:
             print(f"would write {stage.folder_of(folder)}")
         return
     with exclusive(folder.root):
-        run_all(replace(invocation, placement=cli_cluster.placed(hostfile)))
+        run_all(replace(invocation, placement=placement))
     print("\n".join(summary_lines(folder)), flush=True)
 
 
@@ -355,8 +355,8 @@ def main() -> None:
     """Entry point of `ipt`."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if not Path("/proc/driver/nvidia").exists():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if "DS_ACCELERATOR" not in os.environ and not Path("/proc/driver/nvidia").exists():
+        os.environ |= {"DS_ACCELERATOR": "cpu", GUESSED_ACCELERATOR: "1"}
     if os.environ.pop("IPT_EXIT_WITH_PARENT", ""):
         from pipeline.process import die_with_parent
 

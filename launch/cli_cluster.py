@@ -1,6 +1,7 @@
 """`ipt submit`: a stage as a job of a Ray cluster, training on one host or several."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,10 @@ import typer
 
 from launch.exits import reports_errors
 from launch.options import AllowAppend, Config, DryRun, Hostfile, Overrides, settings, show_config
-from launch.placement import DEFAULT_PORT, HostShare, OverSsh
+from launch.over_ssh import OverSsh
+from launch.placement import DEFAULT_PORT, HostShare
 from pipeline.errors import InputError
+from pipeline.redaction import printable
 
 _ON_RAY = {
     "ingest": "Read corpora",
@@ -58,7 +61,7 @@ def _submit_to_ray(stage: str, words: str) -> Callable[..., None]:
             str,
             typer.Option(
                 help="Folder that the cluster gets a copy of; the config lies in it. Empty: none, "
-                "CONFIG is the name of a preset, or a path on the cluster."
+                "CONFIG is the name of a preset, or an absolute path, the same here and there."
             ),
         ] = ".",
         image: Annotated[
@@ -97,7 +100,7 @@ def _submit_to_ray(stage: str, words: str) -> Callable[..., None]:
         )
         if dry_run:
             submission.full_runtime_env()
-            print(f"would submit to {address}: {submission.entrypoint()}")
+            print(printable(f"would submit to {address}: {submission.entrypoint()}"))
         elif code := submit_job(submission, address, wait=not no_wait):
             raise typer.Exit(code)
 
@@ -142,8 +145,7 @@ def train(
         typer.Option(
             "--num_nodes",
             "--num-nodes",
-            envvar=["PET_NNODES", "SLURM_NNODES"],
-            help="Hosts, with --no_ssh.",
+            help="Hosts, with --no_ssh; else of PET_NNODES, SLURM_NNODES.",
         ),
     ] = None,
     node_rank: Annotated[
@@ -151,8 +153,8 @@ def train(
         typer.Option(
             "--node_rank",
             "--node-rank",
-            envvar=["PET_NODE_RANK", "SLURM_NODEID", "JOB_COMPLETION_INDEX"],
-            help="Number of this host from 0, with --no_ssh.",
+            help="Number of this host from 0, with --no_ssh; else of PET_NODE_RANK, SLURM_NODEID, "
+            "JOB_COMPLETION_INDEX.",
         ),
     ] = None,
     master_addr: Annotated[
@@ -160,19 +162,20 @@ def train(
         typer.Option(
             "--master_addr",
             "--master-addr",
-            envvar=["PET_MASTER_ADDR", "MASTER_ADDR"],
-            help="Host 0, as the others reach it.",
+            help="Host 0, as the others reach it; with --no_ssh else PET_MASTER_ADDR, MASTER_ADDR.",
         ),
     ] = "",
     master_port: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--master_port",
             "--master-port",
-            envvar=["PET_MASTER_PORT", "MASTER_PORT"],
-            help="Port that ranks of several hosts meet at.",
+            min=1,
+            max=65535,
+            help="Port that ranks of several hosts meet at; with --no_ssh else PET_MASTER_PORT, "
+            f"MASTER_PORT; else {DEFAULT_PORT}.",
         ),
-    ] = DEFAULT_PORT,
+    ] = None,
     allow_append: AllowAppend = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -185,15 +188,16 @@ def train(
     placement: HostShare | OverSsh | None = None
     if hostfile is not None and no_ssh:
         raise InputError("--hostfile and --no_ssh: give one; --no_ssh starts this host's part only")
+    if not no_ssh:
+        given: dict[str, object] = {"num_nodes": num_nodes, "node_rank": node_rank}
+        if hostfile is None:
+            given |= {"master_addr": master_addr or None, "master_port": master_port}
+        _refuse_ignored(given)
     if hostfile is not None:
-        placement = OverSsh(hostfile, master_addr, master_port)
+        placement = OverSsh(hostfile, master_addr, master_port or DEFAULT_PORT)
+        _ = placement.hosts
     elif no_ssh:
-        if num_nodes is None or node_rank is None:
-            raise InputError(
-                "--no_ssh needs --num_nodes and --node_rank, where neither Slurm, an indexed job "
-                "nor Kubeflow's trainer sets them"
-            )
-        placement = HostShare(num_ranks, num_nodes, node_rank, master_addr, master_port)
+        placement = _share(num_ranks, num_nodes, node_rank, master_addr, master_port)
     if dry_run:
         show_config(invocation)
         show_command(invocation, placement)
@@ -201,6 +205,62 @@ def train(
         train_on(invocation, placement)
 
 
+def _refuse_ignored(options: Mapping[str, object]) -> None:
+    """Refuse options of several hosts that would do nothing.
+
+    Raises:
+        InputError: names the first one.
+    """
+    for name, value in options.items():
+        if value is not None:
+            others = "--no_ssh" if name.startswith("n") else "--no_ssh or --hostfile"
+            raise InputError(
+                f"--{name} ({value}) means nothing without {others}; add that, or leave this out"
+            )
+
+
+def _share(
+    num_ranks: int,
+    num_nodes: int | None,
+    node_rank: int | None,
+    master_addr: str,
+    master_port: int | None,
+) -> HostShare:
+    """This host's part, by options and, where they are not given, by the launcher's variables.
+
+    Raises:
+        InputError: a number is missing, or a variable is none.
+    """
+
+    def number(name: str, given: int | None, *variables: str) -> int | None:
+        found = next((each for each in variables if os.environ.get(each)), "")
+        if given is not None or not found:
+            return given
+        try:
+            return int(os.environ[found])
+        except ValueError:
+            raise InputError(f"{found} ({os.environ[found]}) is no number; give --{name}") from None
+
+    nodes = number("num_nodes", num_nodes, "PET_NNODES", "SLURM_NNODES")
+    rank = number("node_rank", node_rank, "PET_NODE_RANK", "SLURM_NODEID", "JOB_COMPLETION_INDEX")
+    port = number("master_port", master_port, "PET_MASTER_PORT", "MASTER_PORT")
+    if nodes is None or rank is None:
+        raise InputError(
+            "--no_ssh needs --num_nodes and --node_rank, where neither Slurm, an indexed job "
+            "nor Kubeflow's trainer sets them"
+        )
+    address = master_addr or os.environ.get("PET_MASTER_ADDR") or os.environ.get("MASTER_ADDR", "")
+    return HostShare(num_ranks, nodes, rank, address, port or DEFAULT_PORT)
+
+
 def placed(hostfile: Path | None) -> OverSsh | None:
-    """Where `ipt train` and `ipt run` have their ranks, by their `--hostfile`."""
-    return OverSsh(hostfile) if hostfile is not None else None
+    """Where `ipt train` and `ipt run` have their ranks, by their `--hostfile`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if hostfile is None:
+        return None
+    placement = OverSsh(hostfile)
+    _ = placement.hosts
+    return placement

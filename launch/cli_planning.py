@@ -67,6 +67,8 @@ def plan(
     from launch.references import invocation_of, run_folder_of
 
     invocation = invocation_of(config, overrides)
+    cluster = Cluster(gpu.lower(), nodes, gpus_per_node, price, preemptions_per_day)
+    budgets = [parse_count(text) for text in tokens or _BUDGETS]
     if dry_run:
         print(f"would read {invocation.config_path} and the rates of {rates}; plans write nothing")
         return
@@ -80,9 +82,9 @@ def plan(
     found = make_plan(
         config,
         invocation.config,
-        Cluster(gpu.lower(), nodes, gpus_per_node, price, preemptions_per_day),
+        cluster,
         known,
-        [parse_count(text) for text in tokens or _BUDGETS],
+        budgets,
         sizes,
         parse_count(synthesizer_parameters) if synthesizer_parameters else None,
     )

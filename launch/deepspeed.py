@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launch.launcher_output import LauncherOutput
-from launch.placement import OF_SSH, Placement
+from launch.over_ssh import OF_SSH, take_over
+from launch.placement import Placement
 from launch.ranks import Ranks
 from pipeline import storage
 from pipeline.errors import InputError
@@ -58,8 +59,9 @@ def plan_launch(
         raise InputError(f"{launcher}: the deepspeed launcher is missing; install deepspeed")
     options = placement.options(log_folder)
     variables = {"PYTHONUNBUFFERED": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    if not Path("/proc/driver/nvidia").exists():
-        threads = max(1, (os.cpu_count() or 1) // max(1, placement.num_local_ranks))
+    # Of the ranks here: other hosts are asked for themselves, by their own ranks.
+    if placement.num_local_ranks and not Path("/proc/driver/nvidia").exists():
+        threads = max(1, (os.cpu_count() or 1) // placement.num_local_ranks)
         wanted = {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(threads)}
         variables |= {name: os.environ.get(name, value) for name, value in wanted.items()}
     return Launch(
@@ -78,14 +80,15 @@ def run_training(
         JobFailedError: a host is away.
         TrainingStoppedError: it ended with another exit code than 0.
     """
-    placement.check()
+    placement.check([config_path, *overrides])
     log_path = Path(folder.logs) / placement.log_name
     log_path.parent.mkdir(parents=True, exist_ok=True)
     launch = plan_launch(placement, folder.logs, config_path, overrides)
     environment = {**os.environ, **launch.variables}
-    environment |= placement.prepare(environment, folder.logs)
     if placement.first_rank == 0:
+        take_over(folder.logs)
         _await_earlier_ranks(folder)
+    environment |= placement.prepare(environment, folder.logs)
     ranks = Ranks(
         placement.num_local_ranks, lambda: placement.ask_to_stop(str(_SCRIPT), config_path)
     )

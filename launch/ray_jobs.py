@@ -17,6 +17,11 @@ _TOKEN_FILE = Path("~/.ray/auth_token")
 _POLL_INTERVAL_S = 1.0
 _SIGNALLED, _INTERRUPTED = 128, 130
 _LISTED = 20
+_LONGEST_AWAY_S = 600.0
+"""How long a cluster may be out of reach before a job in it counts as lost."""
+_MEANT = {
+    "AuthenticationError": "it asks for a token: set RAY_AUTH_TOKEN_PATH to a copy of the cluster's"
+}
 
 
 def submit(submission: Submission, address: str, *, wait: bool) -> int:
@@ -34,10 +39,12 @@ def submit(submission: Submission, address: str, *, wait: bool) -> int:
     """
     entrypoint, environment = submission.entrypoint(), submission.full_runtime_env()
     client = connect(address)
-    if (job := _job_under_way(client, submission)) is not None:
+    with _explained(address):
+        job = _job_under_way(client, submission)
+    if job is not None:
         print(f"submit  {job} does this already; it is followed", flush=True)
     else:
-        with _explained(address):
+        with _explained(address, "the job server refuses the job"):
             job = client.submit_job(
                 entrypoint=entrypoint, runtime_env=environment, metadata=submission.metadata()
             )
@@ -54,7 +61,7 @@ def submit(submission: Submission, address: str, *, wait: bool) -> int:
             flush=True,
         )
         return _INTERRUPTED
-    except (RuntimeError, OSError) as error:  # the connection, not the job
+    except _connection_errors() as error:  # not the job's
         print(f"submit  the log is out of reach ({error}); waiting for {job} to end", flush=True)
     return _exit_code(client, job)
 
@@ -144,15 +151,26 @@ def connect(address: str) -> Any:
 
 
 @contextlib.contextmanager
-def _explained(address: str) -> Iterator[None]:
+def _explained(address: str, what: str = "no Ray job server answers") -> Iterator[None]:
     try:
         yield
-    except (ConnectionError, RuntimeError) as error:
-        first_line = str(error).strip().splitlines()[0]
+    except InputError:
+        raise
+    except _connection_errors(ValueError, TypeError) as error:
+        name = type(error).__name__
+        *_, last_line = str(error).strip().splitlines() or [name]
         raise InputError(
-            f"--address {address}: no Ray job server answers ({first_line}); it is the address of "
-            f"the cluster's dashboard, such as http://head:8265"
+            f"--address {address}: {what} ({_MEANT.get(name, last_line)}); "
+            f"it is the address of the cluster's dashboard, such as http://head:8265"
         ) from error
+
+
+def _connection_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """What Ray's client raises where a request does not come through, or is refused."""
+    from aiohttp import ClientError
+    from ray.exceptions import RayError
+
+    return RuntimeError, OSError, ClientError, RayError, *others
 
 
 async def _follow_logs(client: Any, job: str) -> None:
@@ -164,20 +182,28 @@ def _at_its_end(client: Any, job: str) -> Any:
     """Wait for the end of a job, however often the connection breaks.
 
     Raises:
-        JobFailedError: the cluster's head has been started anew, and knows of no job before.
+        JobFailedError: the cluster stays away, or its head has been started anew and knows of no
+            job before.
     """
+    deadline = time.monotonic() + _LONGEST_AWAY_S
     while True:
         try:
             details = client.get_job_info(job)
-        except (RuntimeError, OSError) as error:
+        except _connection_errors() as error:
             if _is_unknown(error):
                 raise JobFailedError(
                     f"job {job}: the cluster does not know it any more, as after a new start of "
                     f"its head; submit again to go on"
                 ) from error
-            details = None
-        if details is not None and details.status.is_terminal():
-            return details
+            if time.monotonic() > deadline:
+                raise JobFailedError(
+                    f"job {job}: the cluster has been out of reach for {_LONGEST_AWAY_S:g} s "
+                    f"({error}); once it is back, submit again to follow the job or to go on"
+                ) from error
+        else:
+            deadline = time.monotonic() + _LONGEST_AWAY_S
+            if details.status.is_terminal():
+                return details
         time.sleep(_POLL_INTERVAL_S)
 
 

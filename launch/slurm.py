@@ -23,9 +23,11 @@ from pipeline.errors import InputError
 
 _TEMPLATE = "slurm.sh.j2"
 _ON_RAY = ("synth", "pack")
-_TIME = re.compile(r"(?:\d+-\d{1,2}(?::\d{2}){0,2}|\d+(?::\d{2}){0,2})")
+_TIME = re.compile(r"(?:(?P<days>\d+)-(?=\d{1,2}(?!\d)))?(?P<rest>\d+(?::[0-5]\d){0,2})")
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._,-]*")
 _MAX_FAILURES = 3
+_MAX_SIGNAL_S = 65_535
+"""Of sbatch's `--signal`."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,13 @@ def render_script(
         "--gpus-per-node": job.gpus_per_node,
         "--cpus-per-task": job.cpus_per_task,
         "--time": job.time,
+        "--partition": job.partition,
+        "--account": job.account,
+        "--save-before": job.save_before_s,
+        "--state": job.state,
+        "--bin": job.bin,
     }
-    words = [str(word) for pair in options.items() for word in pair]
+    words = [str(word) for pair in options.items() if pair[1] != "" for word in pair]
     template = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -146,10 +153,12 @@ def _check(job: SlurmJob, config: PipelineConfig) -> str:
         if (value := getattr(job, field)) < smallest:
             option = "--" + field.replace("_", "-").removesuffix("-s")
             raise InputError(f"{option} {value}: must be at least {smallest}; give another number")
-    if not _TIME.fullmatch(job.time):
+    limit_s = _seconds(job.time)
+    if job.save_before_s > _MAX_SIGNAL_S or limit_s < 2 * job.save_before_s:
         raise InputError(
-            f"--time {job.time!r}: must be minutes, hours:minutes:seconds or "
-            f"days-hours:minutes:seconds; give for example 24:00:00 or 2-00:00:00"
+            f"--time {job.time} is {limit_s:,} s, of which the run may work until --save-before "
+            f"({job.save_before_s:,} s, at most {_MAX_SIGNAL_S:,}) is left; give at least twice as "
+            f"much time, such as 24:00:00"
         )
     for field in ("partition", "account"):
         if (value := getattr(job, field)) and not _PLAIN.fullmatch(value):
@@ -175,6 +184,29 @@ def _check(job: SlurmJob, config: PipelineConfig) -> str:
             f"({job.gpus_per_node}); set train.num_ranks={job.gpus_per_node}"
         )
     return _state_folder(job, config)
+
+
+def _seconds(time: str) -> int:
+    """A time limit, as sbatch understands it.
+
+    Raises:
+        InputError: it is none.
+    """
+    found = _TIME.fullmatch(time)
+    if found is None:
+        raise InputError(
+            f"--time {time!r}: must be minutes, hours:minutes:seconds or "
+            f"days-hours:minutes:seconds; give for example 24:00:00 or 2-00:00:00"
+        )
+    days, *parts = (int(part or 0) for part in (found["days"], *found["rest"].split(":")))
+    # After days the first number is hours; alone or before seconds it is minutes.
+    if found["days"] is not None:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:
+        hours, (minutes, seconds) = 0, (*parts, 0)[:2]
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _state_folder(job: SlurmJob, config: PipelineConfig) -> str:

@@ -292,12 +292,14 @@ def run_all(invocation: Invocation[PipelineConfig]) -> None:
         InputError: a stage's input or leftovers cannot be used, or training could not follow what
             was added.
     """
-    # Both are said now rather than after days of synthesis.
+    # Said now rather than after days of synthesis.
     require_local(invocation, "train")
     require_tasks(invocation)
     is_trained = find_manifest(invocation.config.folder.train) is not None
     if is_trained:
         invocation = _without_growth(invocation)
+    elif invocation.placement is not None:
+        invocation.placement.check([invocation.config_path, *invocation.overrides])
     _run_in_order(STAGES, invocation, is_trained=is_trained)
 
 

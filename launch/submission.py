@@ -44,6 +44,11 @@ class Submission:
             InputError: the config does not lie in the working directory.
         """
         config = self.config
+        if not self._sends_folder and Path(config).is_file() and not Path(config).is_absolute():
+            raise InputError(
+                f"config {config} does not go to the cluster with --image or without a working "
+                f"directory; give the name of a preset, or an absolute path that is there, too"
+            )
         if self._sends_folder and Path(config).is_file():
             root, path = Path(self.working_dir).resolve(), Path(config).resolve()
             if not path.is_relative_to(root):
@@ -68,10 +73,15 @@ class Submission:
             if not equals and name not in os.environ:
                 raise InputError(f"--env {name}: not set here; give {name}=VALUE")
             variables[name] = value if equals else os.environ[name]
+        if taken := given.keys() & {"working_dir", "image_uri"}:
+            raise InputError(
+                f"--runtime-env {self.runtime_env} has {', '.join(sorted(taken))}; give "
+                f"--working-dir or --image instead"
+            )
         if self.image:
-            given.setdefault("image_uri", self.image)
+            given["image_uri"] = self.image
         elif self._sends_folder:
-            given.setdefault("working_dir", self.working_dir)
+            given["working_dir"] = self.working_dir
         return {**given, "env_vars": variables}
 
     def metadata(self) -> dict[str, str]:
@@ -95,5 +105,13 @@ def _read_runtime_env(path: str) -> dict[str, Any]:
         raise InputError(
             f"--runtime-env {path} holds a {type(found).__name__}; write fields of Ray's runtime "
             f"environment, such as pip or env_vars, with names and values"
+        )
+    from ray.runtime_env import RuntimeEnv
+
+    known = sorted(RuntimeEnv.known_fields)
+    if unknown := found.keys() - set(known):
+        raise InputError(
+            f"--runtime-env {path}: Ray knows no {', '.join(sorted(map(str, unknown)))}; its "
+            f"fields are {', '.join(field for field in known if not field.startswith('_'))}"
         )
     return found

@@ -22,7 +22,7 @@ def train_on(invocation: Invocation[TrainingRunConfig], placement: Placement | N
         TrainingStoppedError: it ended early.
     """
     if isinstance(placement, HostShare):
-        placement.check()
+        placement.check([])
         if placement.node_rank > 0:
             _help_out(invocation, placement)
             return
@@ -37,7 +37,7 @@ def show_command(invocation: Invocation[TrainingRunConfig], placement: Placement
     """Print the launcher's command line without running it."""
     config = invocation.config
     where = placement or OneHost(config.train.num_ranks)
-    where.check()
+    where.check([invocation.config_path, *invocation.overrides])
     launch = plan_launch(where, config.folder.logs, invocation.config_path, invocation.overrides)
     print(f"would run {launch.typed()}")
 

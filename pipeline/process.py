@@ -17,6 +17,8 @@ from pipeline import guardian
 WATCHED_PROCESS = "IPT_WATCHED_PROCESS"
 STARTER_FILE = "IPT_STARTER_FILE"
 """Variable of ranks on other hosts: a file that is gone once another start took over the run."""
+GUESSED_ACCELERATOR = "IPT_GUESSED_ACCELERATOR"
+"""Variable that says: `DS_ACCELERATOR` follows from what this machine has, not from the user."""
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_STOPPED = 1, 2, 75
 _PR_SET_PDEATHSIG = 1
 

@@ -95,6 +95,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="section.key=value")
     parser.add_argument("--local_rank", type=int, default=0, help="set by the launcher")
     parsed = parser.parse_args(arguments)
+    if not Path("/proc/driver/nvidia").exists():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
         os.environ.setdefault(name, default)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")

@@ -19,7 +19,9 @@ from pipeline.errors import InputError
 from synth.slots import chains_at_once
 
 HOUR_S = 3600.0
-_MOST_PARTS = 20_000
+_MOST_PARTS, _PARTS_OF_AN_ENGINE = 20_000, 100
+"""Parts that are simulated. The end, where engines idle, comes once however many there are: of 100
+parts an engine it is a hundredth or two."""
 _MAX_PARTS_IN_FLIGHT = 64
 _MOST_BOARD_LOAD = 0.95
 
@@ -232,7 +234,7 @@ def _scenario(
         engines = min(engines, max(1, int(_MOST_BOARD_LOAD / of_a_worker)))
     parts = max(1, round(demand.parts))
     engines = min(engines, parts)
-    simulated = min(parts, max(_MOST_PARTS, 20 * engines))
+    simulated = min(parts, max(_MOST_PARTS, _PARTS_OF_AN_ENGINE * engines))
     workers = config.synth.workers
     width = 1
     if config.synth.protocol != "rules":

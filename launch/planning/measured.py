@@ -24,6 +24,8 @@ from train.metrics import read_metrics
 
 STAGES = ("ingest", "synth", "filter", "pack", "train")
 _SAME_COMMAND_S = 60.0
+_LONGEST_START_S = 600.0
+"""Of training, beside its steps."""
 _BULK = 0.85
 
 
@@ -213,6 +215,17 @@ def _train_rates(
 ) -> dict[str, Rate]:
     run, times = folder.root, measures.times["train"]
     steps = [line for line in read_metrics(folder.metrics) if "time/step_s" in line]
+    if not steps:
+        raise InputError(
+            f"{folder.metrics}: no step is noted, whose time a plan needs; give --rates of a run "
+            f"that has them"
+        )
+    worked_s = sum(line["time/step_s"] + line.get("time/checkpoint_s", 0.0) for line in steps)
+    if times.wall_s - worked_s > max(_LONGEST_START_S, worked_s):
+        raise InputError(
+            f"rates of {run}: training took {times.wall_s:,.0f} s, its steps {worked_s:,.0f} s; it "
+            f"was stopped and began again, so its times say nothing; give a run that went through"
+        )
     later = steps[1:] or steps  # the first one warms up
     step_s = sum(line["time/step_s"] for line in later) / len(later)
     step_tokens = round(steps[0]["perf/tokens_per_s"] * steps[0]["time/step_s"])
@@ -240,7 +253,13 @@ def _newest_checkpoint(folder: RunFolder) -> tuple[int, int]:
     """Ranks that wrote it, and its bytes."""
     from train.checkpoints.marker import CheckpointMarker
 
-    marker = max(Path(folder.checkpoints).glob("step-*.json"), key=lambda path: path.name)
+    markers = sorted(Path(folder.checkpoints).glob("step-*.json"))
+    if not markers:
+        raise InputError(
+            f"{folder.checkpoints}: no checkpoint is left, whose size and ranks a plan needs; give "
+            f"--rates of a run that has one"
+        )
+    marker = markers[-1]
     files = marker.with_suffix("").rglob("*")
     size = sum(path.stat().st_size for path in files if path.is_file())
     return CheckpointMarker.model_validate_json(marker.read_bytes()).num_ranks, size

@@ -20,10 +20,12 @@ from launch.planning.cluster import CPU, Cluster, peak_of
 from launch.planning.demand import Demand
 from launch.planning.estimate import HOUR_S, StageEstimate, counts_storage, stage_estimate
 from launch.planning.rates import RateReader, Rates
+from pipeline.progress import short_number
 
 _GRADIENT_BYTES, _WEIGHT_BYTES = 4, 2
 _DAY_S = 86_400.0
 _MOST_EXPONENT = 50.0
+_NEARLY_ALL = 0.98
 _WORTH_A_NOTE = 0.05
 
 
@@ -191,5 +193,10 @@ def _notes(demand: Demand, cluster: Cluster, step: _Step, nodes: int) -> list[st
         notes.append(
             f"train: {step.padding_share:.0%} of the rows of a step are padding, as "
             f"train.rows_per_batch ({demand.step_rows}) does not fill ranks x micro_rows"
+        )
+    if demand.packed_tokens < demand.train_tokens * _NEARLY_ALL:
+        notes.append(
+            f"train: the documents give {short_number(demand.packed_tokens)} tokens, which it goes "
+            f"through {demand.train_tokens / demand.packed_tokens:,.1f} times"
         )
     return notes

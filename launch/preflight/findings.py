@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pipeline.errors import InputError, JobFailedError
+from pipeline.redaction import printable, redacted
 
 State = Literal["ok", "warning", "problem"]
 _STATE_WIDTH = len("[problem] ")
@@ -122,7 +123,7 @@ def lines_of(finding: Finding, width: int) -> list[str]:
             indent + ("-> " if number == 0 else "   ") + line
             for number, line in enumerate(finding.remedy.splitlines())
         ]
-    return lines
+    return [printable(line) for line in lines]
 
 
 def as_report(findings: Sequence[Finding]) -> dict[str, Any]:
@@ -130,7 +131,10 @@ def as_report(findings: Sequence[Finding]) -> dict[str, Any]:
     counts: dict[str, Any] = {
         state: sum(each.state == state for each in findings) for state in _STATES
     }
-    return {**counts, "findings": [finding.as_json() for finding in findings]}
+    shown = [
+        {name: redacted(text) for name, text in finding.as_json().items()} for finding in findings
+    ]
+    return {**counts, "findings": shown}
 
 
 _STATES: tuple[State, ...] = ("ok", "warning", "problem")

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from launch.placement import DEFAULT_PORT, OverSsh
+from launch.over_ssh import OverSsh
+from launch.placement import DEFAULT_PORT
 from launch.preflight.findings import Check, Finding, counted, ok, problem, warning
 from launch.preflight.subject import Subject
 
@@ -75,15 +76,15 @@ def _host(host: str) -> Iterator[Finding]:
         with socket.create_connection((host.rpartition("@")[2], _SSH_PORT), timeout=_TIMEOUT_S):
             yield ok(check, "has an address and answers on port 22 (ssh)")
     except socket.gaierror as error:
-        remedy = "correct the hostfile, or make the name known (DNS, /etc/hosts)"
-        yield problem(check, f"has no address: {error.strerror}", remedy)
+        remedy = "look at the hostfile, unless it is a name or port of this user's ssh config"
+        yield warning(check, f"has no address: {error.strerror}", remedy)
     except OSError as error:
-        remedy = "start its ssh server or open port 22, or take it out of the hostfile"
-        yield problem(check, f"does not answer on port 22: {error.strerror or error}", remedy)
+        remedy = "look at its ssh server, unless this user's ssh config has another port or host"
+        yield warning(check, f"does not answer on port 22: {error.strerror or error}", remedy)
 
 
 def _ssh(hosts: OverSsh) -> Iterator[Finding]:
-    hosts.check()
+    hosts.check([])
     yield ok("ssh", f"pdsh is here, and {counted(len(hosts.hosts), 'host')} let this user in")
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from threading import Thread
 
 from launch.config import PipelineConfig, TuneConfig
-from launch.placement import DEFAULT_PORT, OverSsh
+from launch.over_ssh import OverSsh
+from launch.placement import DEFAULT_PORT
 from launch.stages import Invocation, stages_of
 from pipeline.ingest.config import IngestConfig
 from pipeline.stage import Manifest, find_manifest

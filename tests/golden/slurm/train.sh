@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by: ipt slurm render quickstart 'run.dir=/shared/my runs/it'"'"'s $HOME' 'eval.prompt=a "b" '"'"'c'"'"' `d` $(touch pwned) \  * e' --stage train --nodes 2 --gpus-per-node 2 --cpus-per-task 4 --time 2-00:00:00
+# Written by: ipt slurm render quickstart 'run.dir=/shared/my runs/it'"'"'s $HOME' 'eval.prompt=a "b" '"'"'c'"'"' `d` $(touch pwned) \  * e' --stage train --nodes 2 --gpus-per-node 2 --cpus-per-task 4 --time 2-00:00:00 --partition big --account lab --save-before 180 --bin /opt/ipt/bin
 # Hand in with: sbatch 'my job.sbatch'
 #SBATCH --job-name=ipt-train-it-s--HOME
 #SBATCH --nodes=2
@@ -107,6 +107,8 @@ printf '%s\n' "$(declare -f record)" "record \"\$@\"" >"$state/record.sh"
 run_all
 code="$?"
 say "exit code $code"
+# A stage that was asked to stop has not failed, however it says so: it goes on where it was.
+case "$code" in 0 | 2) ;; *) [ -z "$stop_asked" ] || code=75 ;; esac
 case "$code" in
   0)
     rm -rf "$state"

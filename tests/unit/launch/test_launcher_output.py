@@ -9,7 +9,7 @@ import pytest
 
 from launch import launcher_output
 from launch.launcher_output import LauncherOutput
-from launch.placement import OverSsh
+from launch.over_ssh import OverSsh
 
 LAUNCHER = """
 import signal, subprocess, sys, time

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from launch.deepspeed import plan_launch
-from launch.placement import HostShare, OneHost, OverSsh
+from launch.over_ssh import OverSsh, take_over
+from launch.placement import HostShare, OneHost
 from pipeline.errors import InputError, JobFailedError
+from pipeline.process import GUESSED_ACCELERATOR
 
 
 def command_of(placement, logs: Path) -> list[str]:
@@ -34,7 +36,7 @@ def test_one_host_needs_no_file(tmp_path: Path) -> None:
 
 def test_a_share_says_where_hosts_meet_and_numbers_its_ranks(tmp_path: Path) -> None:
     share = HostShare(8, num_nodes=3, node_rank=2, master_addr="train-0", master_port=1234)
-    share.check()
+    share.check([])
     options = command_of(share, tmp_path)
     assert options[1:] == [
         "--no_ssh",
@@ -62,7 +64,7 @@ def test_numbers_that_do_not_go_together_are_refused(
     num_nodes: int, node_rank: int, master_addr: str, said: str
 ) -> None:
     with pytest.raises(InputError) as error:
-        HostShare(1, num_nodes, node_rank, master_addr).check()
+        HostShare(1, num_nodes, node_rank, master_addr).check([])
     assert said in str(error.value)
 
 
@@ -103,15 +105,15 @@ def test_hosts_that_do_not_answer_are_named(
     monkeypatch.setenv("PATH", str(programs))
     placement = OverSsh(write_hosts(tmp_path, "up slots=1\ndown slots=1\n"))
     with pytest.raises(InputError, match="pdsh is missing"):
-        placement.check()
+        placement.check([])
     stand_in(programs, "pdsh", "exit 0")
     answer = 'case "$*" in *" up "*) ;; *) echo "{}" >&2; exit 255;; esac'
     stand_in(programs, "ssh", answer.format("Permission denied (publickey)."))
     with pytest.raises(InputError, match=r"1 of 2 hosts cannot be reached \(down\); down: Permi"):
-        placement.check()
+        placement.check([])
     stand_in(programs, "ssh", answer.format("port 22: Connection timed out"))
     with pytest.raises(JobFailedError, match=r"down: port 22: Connection timed out; run again"):
-        placement.check()
+        placement.check([])
 
 
 def test_of_hosts_that_do_not_answer_the_unknown_one_comes_first(
@@ -128,7 +130,7 @@ def test_of_hosts_that_do_not_answer_the_unknown_one_comes_first(
         f'case "$*" in *typo*) x="{unknown}";; *) x="{away}";; esac; echo "$x" >&2; exit 255',
     )
     with pytest.raises(InputError, match=r"2 of 2 hosts .*typo: Could not resolve"):
-        OverSsh(write_hosts(tmp_path, "away slots=1\ntypo slots=1\n")).check()
+        OverSsh(write_hosts(tmp_path, "away slots=1\ntypo slots=1\n")).check([])
 
 
 def test_no_secret_goes_to_the_files_of_variables(tmp_path: Path) -> None:
@@ -144,6 +146,7 @@ def test_no_secret_goes_to_the_files_of_variables(tmp_path: Path) -> None:
 def test_a_new_start_takes_over_from_an_earlier_one(tmp_path: Path) -> None:
     placement = OverSsh(write_hosts(tmp_path, "a slots=1\n"))
     first = Path(placement.prepare({}, str(tmp_path))["DS_ENV_FILE"])
+    take_over(str(tmp_path))
     second = Path(placement.prepare({}, str(tmp_path))["DS_ENV_FILE"])
     assert not first.exists(), "which its ranks, if there are any left, take as a request to stop"
     assert second.exists()
@@ -179,3 +182,23 @@ def test_a_host_whose_ranks_have_ended_is_lost_unless_in_order(tmp_path: Path) -
     assert placement.lost_host(ended.format(75)) == ""
     assert placement.lost_host("b: step 7/9\n") == ""
     assert OneHost(2).lost_host(ended.format(255)) == ""
+
+
+def test_one_host_is_reached_over_ssh_too(tmp_path: Path) -> None:
+    assert "--force_multi" in OverSsh(write_hosts(tmp_path, "a slots=1\n")).options(str(tmp_path))
+
+
+def test_what_this_machine_has_is_not_told_to_others(tmp_path: Path) -> None:
+    placement = OverSsh(write_hosts(tmp_path, "a slots=1\n"))
+    typed = Path(placement.launcher_variables(str(tmp_path))["DS_ENV_FILE"])
+    placement.prepare({"DS_ACCELERATOR": "cpu", GUESSED_ACCELERATOR: "1"}, str(tmp_path))
+    assert typed.read_text() == ""
+    placement.prepare({"DS_ACCELERATOR": "cpu"}, str(tmp_path))
+    assert typed.read_text() == "DS_ACCELERATOR=cpu\n"
+
+
+@pytest.mark.parametrize("word", ['train.lora.targets=["q_proj"]', "a=$HOME", "a=b;c", "it's.toml"])
+def test_what_a_remote_shell_would_change_is_refused(word: str, tmp_path: Path) -> None:
+    placement = OverSsh(write_hosts(tmp_path, "a slots=1\n"))
+    with pytest.raises(InputError, match="would pass through the shells"):
+        placement.check(["my.toml", word])

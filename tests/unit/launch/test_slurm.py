@@ -78,7 +78,8 @@ if (calls / "waits").exists():
     (calls / f"ready.{{node}}").touch()
     while not (calls / "asked.0").exists():  # ranks agree: asking one is asking all
         time.sleep(0.05)
-    sys.exit(75)
+    asked_code = calls / "asked-code"
+    sys.exit(int(asked_code.read_text()) if asked_code.exists() else 75)
 codes = calls / f"codes.{{node}}"
 sys.exit(int(codes.read_text()) if codes.exists() else 0)
 """
@@ -241,9 +242,13 @@ def test_failures_in_a_row_end_a_job_and_a_stop_in_order_is_none(cluster: Cluste
     assert "3 failures in a row" in done.stdout
 
 
-def test_before_the_limit_the_first_node_alone_is_asked_to_save(cluster: Cluster) -> None:
+@pytest.mark.parametrize("code", [75, 130, 1])
+def test_before_the_limit_the_first_node_alone_is_asked_to_save(
+    code: int, cluster: Cluster
+) -> None:
     cluster.write(JOB)
     (cluster.calls / "waits").touch()
+    (cluster.calls / "asked-code").write_text(str(code))
     process = subprocess.Popen(
         ["bash", cluster.script], env=cluster.environment, cwd=cluster.calls, stdout=subprocess.PIPE
     )
@@ -254,8 +259,9 @@ def test_before_the_limit_the_first_node_alone_is_asked_to_save(cluster: Cluster
     finally:
         process.kill()
     assert process.returncode == 0, output
-    assert "exit code 75" in output
+    assert f"exit code {code}" in output
     assert cluster.num_requeued() == 1
+    assert not (cluster.state / "failures").exists(), "a limit is no failure"
     assert (cluster.calls / "asked.0").exists()
     assert not (cluster.calls / "asked.1").exists()
 
@@ -308,6 +314,9 @@ def test_a_run_does_all_stages_in_order_and_ends_at_the_first_that_fails(cluster
         ({"save_before_s": 0}, "", r"--save-before 0: must be at least 1"),
         ({"time": "a day"}, "", r"--time 'a day': must be minutes"),
         ({"time": "1:2:3:4"}, "", r"--time '1:2:3:4'"),
+        ({"time": "1:99:99"}, "", r"--time '1:99:99'"),
+        ({"time": "2"}, "", r"--time 2 is 120 s"),
+        ({"time": "2-00", "save_before_s": 70_000}, "", r"at most 65,535"),
         ({"partition": "a\n#SBATCH --uid=0"}, "", r"--partition .*: may hold letters"),
         ({"account": "-x"}, "", r"--account '-x'"),
         ({"stage": "trian"}, "", r"--stage 'trian': there are ingest, synth"),

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientError
+from ray.exceptions import AuthenticationError
 
 from launch import ray_jobs
 from launch.ray_jobs import submit
@@ -12,6 +14,12 @@ from launch.submission import Submission
 from pipeline.errors import InputError, JobFailedError
 
 ADDRESS = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def _without_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This user's token would stay in the environment of tests that come later."""
+    monkeypatch.setattr(ray_jobs, "_TOKEN_FILE", tmp_path / "none")
 
 
 def make(config: str, folder: Path, *env: str) -> Submission:
@@ -82,6 +90,58 @@ def test_more_of_the_runtime_environment_comes_from_a_file(tmp_path: Path) -> No
             submission.full_runtime_env()
     with pytest.raises(InputError, match="No such file"):
         replace(submission, runtime_env=str(tmp_path / "no.yaml")).full_runtime_env()
+
+
+def test_what_does_not_go_to_the_cluster_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.toml").write_text("")
+    submission = replace(make("my.toml", tmp_path), image="registry.example/ipt:1")
+    with pytest.raises(InputError, match=r"config my\.toml does not go to the cluster"):
+        submission.entrypoint()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pipp: [a]", "Ray knows no pipp"),
+        ("working_dir: elsewhere", "give --working-dir or --image instead"),
+    ],
+)
+def test_fields_of_a_runtime_environment(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "env.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        replace(make("quickstart", tmp_path), runtime_env=str(file)).full_runtime_env()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (AuthenticationError("no token\nand more"), "asks for a token"),
+        (ValueError("Invalid address format: foo"), "no Ray job server answers .Invalid address"),
+        (ClientError("502"), "no Ray job server answers .502"),
+    ],
+)
+def test_whatever_the_client_raises_is_explained(error: Exception, said: str, monkeypatch) -> None:
+    def refuse(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", refuse)
+    with pytest.raises(InputError, match=said):
+        ray_jobs.connect(ADDRESS)
+
+
+def test_a_cluster_that_stays_away_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = ForgetfulServer()
+    server.answers = [OSError("no route to host")]
+    monkeypatch.setattr(ray_jobs, "connect", lambda _: server)
+    monkeypatch.setattr(ray_jobs, "_LONGEST_AWAY_S", -1.0)
+    with pytest.raises(JobFailedError, match="out of reach"):
+        submit(make("quickstart", tmp_path), ADDRESS, wait=True)
 
 
 class ForgetfulServer:
