@@ -33,14 +33,23 @@ def preflight(
         str, typer.Option(help="Hosts of training, a line `HOST slots=N` each; asked over ssh.")
     ] = "",
     num_nodes: Annotated[
-        int, typer.Option("--num_nodes", min=1, help="Hosts of training, without a hostfile.")
+        int,
+        typer.Option(
+            "--num_nodes", "--num-nodes", min=1, help="Hosts of training, without a hostfile."
+        ),
     ] = 1,
     master_addr: Annotated[
-        str, typer.Option("--master_addr", help="Host of rank 0; this one if none.")
+        str,
+        typer.Option("--master_addr", "--master-addr", help="Host of rank 0; this one if none."),
     ] = "",
     master_port: Annotated[
         int,
-        typer.Option("--master_port", min=0, max=65535, help="Port of rank 0; 0: 29500, or any."),
+        typer.Option(
+            *("--master_port", "--master-port"),
+            min=0,
+            max=65535,
+            help="Port of rank 0; 0: 29500, or any.",
+        ),
     ] = 0,
     address: Annotated[
         str, typer.Option(help="A cluster's job server, such as http://head:8265.")

@@ -40,9 +40,10 @@ def submit(submission: Submission, address: str, *, wait: bool) -> int:
     entrypoint, environment = submission.entrypoint(), submission.full_runtime_env()
     client = connect(address)
     with _explained(address):
-        job = _job_under_way(client, submission)
-    if job is not None:
-        print(f"submit  {job} does this already; it is followed", flush=True)
+        under_way = _job_under_way(client, submission)
+    if under_way is not None:
+        job = str(under_way.submission_id)
+        print(f"submit  {job} does this already, as {under_way.entrypoint}; it is followed")
     else:
         with _explained(address, "the job server refuses the job"):
             job = client.submit_job(
@@ -112,11 +113,12 @@ def _line(details: Any) -> str:
     return "  ".join(columns)
 
 
-def _job_under_way(client: Any, submission: Submission) -> str | None:
+def _job_under_way(client: Any, submission: Submission) -> Any:
+    """The job that does the same in the same run, if there is one."""
     for details in client.list_jobs():
         same = (details.metadata or {}).items() >= submission.metadata().items()
         if same and not details.status.is_terminal():
-            return str(details.submission_id)
+            return details
     return None
 
 
