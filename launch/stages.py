@@ -1,5 +1,6 @@
 """The stages in order, each as one call; `run_all` goes through them and redoes what is stale."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from launch.config import SELF_SYNTHETIC, PipelineConfig, TrainingRunConfig, TuneConfig
 from launch.placement import OneHost, Placement
 from pipeline import storage
-from pipeline.errors import InputError, StaleStageError
+from pipeline.errors import InputError, JobFailedError, StaleStageError
 from pipeline.run_folder import RunFolder
 from pipeline.stage import Manifest, find_identity, find_manifest, read_manifest
 
@@ -299,7 +300,8 @@ def run_all(invocation: Invocation[PipelineConfig]) -> None:
     if is_trained:
         invocation = _without_growth(invocation)
     elif invocation.placement is not None:
-        invocation.placement.check([invocation.config_path, *invocation.overrides])
+        with contextlib.suppress(JobFailedError):  # a host that is away may be back by then
+            invocation.placement.check([invocation.config_path, *invocation.overrides])
     _run_in_order(STAGES, invocation, is_trained=is_trained)
 
 

@@ -1,5 +1,6 @@
 """Which stages a run has, by its config and by its folder, and what is said of a complete one."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,14 @@ import pytest
 
 from launch import stages
 from launch.config import TrainingRunConfig, TuneConfig
+from launch.over_ssh import OverSsh
 from launch.references import invocation_of
 from launch.stages import (
     STAGES,
     Invocation,
     Stage,
     describe,
+    run_all,
     run_stage,
     run_tuning,
     stage_named,
@@ -134,3 +137,12 @@ def test_task_data_are_redone_for_pairs_made_anew_never_for_changed_files(
         with pytest.raises(StaleStageError):
             run_tuning(Invocation(config, "t.toml", ()))
     assert (folder / "written-before").exists() is not is_redone
+
+
+def test_hosts_that_training_could_not_use_are_refused_before_any_stage(tmp_path: Path) -> None:
+    hostfile = tmp_path / "hosts"
+    hostfile.write_text("a slots=1\n")
+    invocation = invocation_of("quickstart", [f"run.dir={tmp_path / 'run'}", "eval.prompt=it's"])
+    with pytest.raises(InputError, match="would pass through the shells of other hosts"):
+        run_all(replace(invocation, placement=OverSsh(hostfile)))
+    assert not (tmp_path / "run" / "documents").exists()
