@@ -149,7 +149,7 @@ def test_a_second_run_in_the_same_folder_is_refused(job: tuple[Path, list[str]],
     process = start(arguments)
     assert wait_for(lambda: (run / "augmented/stage.json").exists())
     done = run_ipt(*arguments, check=False)
-    assert done.returncode == 2
+    assert done.returncode == 1, "once that one has ended, it may go on"
     assert f"another run (process {process.pid}) is working in this folder" in done.stderr
     process.kill()
     process.communicate()
