@@ -76,7 +76,8 @@ def test_hosts_of_a_hostfile_are_asked_over_ssh(
     hosts[2].cut()
     code, found = preflight(hosts[0], *arguments, "run.dir=/tmp/ray/run")
     words = "\n".join(found["problem"])
-    assert "host host-2: does not answer on port 22" in words
+    assert "1 of 3 hosts cannot be reached (host-2)" in words
+    assert any("host-2: does not answer on port 22" in line for line in found["warning"])
     assert "what this host writes to run.dir (/tmp/ray/run) is not seen on host-1" in words
 
 
