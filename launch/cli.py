@@ -20,7 +20,7 @@ from launch.options import (
     show_config,
 )
 from launch.placement import Placement
-from pipeline.process import EXIT_FAILED, GUESSED_ACCELERATOR
+from pipeline.process import EXIT_FAILED, GUESSED_ACCELERATOR, has_nvidia_driver
 from pipeline.redaction import printable
 
 _QUIET = {
@@ -355,7 +355,7 @@ def main() -> None:
     """Entry point of `ipt`."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    if "DS_ACCELERATOR" not in os.environ and not Path("/proc/driver/nvidia").exists():
+    if "DS_ACCELERATOR" not in os.environ and not has_nvidia_driver():
         os.environ |= {"DS_ACCELERATOR": "cpu", GUESSED_ACCELERATOR: "1"}
     if os.environ.pop("IPT_EXIT_WITH_PARENT", ""):
         from pipeline.process import die_with_parent

@@ -15,7 +15,13 @@ from launch.placement import Placement
 from launch.ranks import Ranks
 from pipeline import storage
 from pipeline.errors import InputError
-from pipeline.process import EXIT_STOPPED, WATCHED_PROCESS, die_with_parent
+from pipeline.process import (
+    EXIT_BAD_INPUT,
+    EXIT_STOPPED,
+    WATCHED_PROCESS,
+    die_with_parent,
+    has_nvidia_driver,
+)
 from pipeline.run_folder import RunFolder
 from train.stopping import LONGEST_STOP_S
 
@@ -59,8 +65,8 @@ def plan_launch(
         raise InputError(f"{launcher}: the deepspeed launcher is missing; install deepspeed")
     options = placement.options(log_folder)
     variables = {"PYTHONUNBUFFERED": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    # Of the ranks here: other hosts are asked for themselves, by their own ranks.
-    if placement.num_local_ranks and not Path("/proc/driver/nvidia").exists():
+    # Of this machine's ranks: those of other hosts look at their own.
+    if placement.num_local_ranks and not has_nvidia_driver():
         threads = max(1, (os.cpu_count() or 1) // placement.num_local_ranks)
         wanted = {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": str(threads)}
         variables |= {name: os.environ.get(name, value) for name, value in wanted.items()}
@@ -115,9 +121,8 @@ def run_training(
         words = "training stopped before its first step; run again to go on"
         raise TrainingStoppedError(EXIT_STOPPED, words)
     if exit_code:
-        shown = (
-            output.last_lines() if exit_code != 2 else ""
-        )  # 2: its one error line is on the screen
+        # After bad input its one error line is on the screen.
+        shown = output.last_lines() if exit_code != EXIT_BAD_INPUT else ""
         raise TrainingStoppedError(
             exit_code,
             f"{shown}training ended with {_in_words(exit_code)}{_blame(ranks, placement)}; "

@@ -10,6 +10,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 from pipeline import guardian
@@ -21,6 +22,11 @@ GUESSED_ACCELERATOR = "IPT_GUESSED_ACCELERATOR"
 """Variable that says: `DS_ACCELERATOR` follows from what this machine has, not from the user."""
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_STOPPED = 1, 2, 75
 _PR_SET_PDEATHSIG = 1
+
+
+def has_nvidia_driver() -> bool:
+    """Whether this machine has one, seen without loading anything."""
+    return Path("/proc/driver/nvidia").exists()
 
 
 def die_with_parent(number: int = signal.SIGTERM) -> None:

@@ -19,7 +19,7 @@ import torch
 
 from pipeline import storage
 from pipeline.errors import BusyError, InputError
-from pipeline.process import EXIT_BAD_INPUT, EXIT_FAILED, die_with_parent
+from pipeline.process import EXIT_BAD_INPUT, EXIT_FAILED, die_with_parent, has_nvidia_driver
 from pipeline.stage import FileEntry, Manifest, PartCommit, StageFolder, read_manifest
 from train.identity import open_train_stage
 from train.process_group import join_ranks
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="section.key=value")
     parser.add_argument("--local_rank", type=int, default=0, help="set by the launcher")
     parsed = parser.parse_args(arguments)
-    if not Path("/proc/driver/nvidia").exists():
+    if not has_nvidia_driver():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")):
         os.environ.setdefault(name, default)

@@ -11,6 +11,7 @@ from launch.stages import stages_of
 from pipeline import storage
 from pipeline.errors import InputError
 from pipeline.ingest.readers import list_inputs
+from pipeline.process import has_nvidia_driver
 from train.config import TrainConfig
 
 _LIMIT_S = 60.0
@@ -144,7 +145,7 @@ def _temporary() -> Iterator[Finding]:
 def _shared(subject: Subject) -> Iterator[Finding]:
     """Ray's object store, and the buffers in which ranks on CPUs add up their gradients."""
     uses_ray = bool({"synth", "pack"} & set(subject.pending))
-    on_cpu = "train" in subject.pending and not Path("/proc/driver/nvidia").exists()
+    on_cpu = "train" in subject.pending and not has_nvidia_driver()
     needed = max(
         _RAY_STORE if uses_ray else 0,
         _RANK_BUFFER * subject.config.train.num_ranks if on_cpu else 0,

@@ -97,12 +97,16 @@ def stand_in(folder: Path, name: str, script: str) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def test_hosts_that_do_not_answer_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    monkeypatch.setenv("PATH", str(programs))
+@pytest.fixture
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only folder of programs that there is."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def test_hosts_that_do_not_answer_are_named(tmp_path: Path, programs: Path) -> None:
     placement = OverSsh(write_hosts(tmp_path, "up slots=1\ndown slots=1\n"))
     with pytest.raises(InputError, match="pdsh is missing"):
         placement.check([])
@@ -117,11 +121,8 @@ def test_hosts_that_do_not_answer_are_named(
 
 
 def test_of_hosts_that_do_not_answer_the_unknown_one_comes_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, programs: Path
 ) -> None:
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    monkeypatch.setenv("PATH", str(programs))
     stand_in(programs, "pdsh", "exit 0")
     away, unknown = "No route to host", "Could not resolve hostname typo"
     stand_in(

@@ -39,9 +39,9 @@ def test_of_two_ranks_the_one_that_fell_silent_is_named() -> None:
     assert explain_hang(beats) == "rank 1 shows no sign of life"
 
 
-def test_a_store_that_never_answers_holds_up_nobody(tmp_path: Path) -> None:
-    """The store is a port that takes connections and says nothing, as behind a network cut."""
-    script = tmp_path / "rank.py"
+def hanging_rank(folder: Path, stderr: int) -> subprocess.Popen[str]:
+    """A rank that hangs, and whose store is a port that says nothing, as behind a network cut."""
+    script = folder / "rank.py"
     script.write_text(
         "import os, socket, time\n"
         "silent = socket.create_server(('127.0.0.1', 0))\n"
@@ -55,13 +55,22 @@ def test_a_store_that_never_answers_holds_up_nobody(tmp_path: Path) -> None:
         "dog.start()\n"
         "time.sleep(60)\n"
     )
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-    )
-    assert done.returncode == EXIT_HUNG, done.stderr
-    assert "rank 1 has been at the data of step 0" in done.stderr
-    assert "does not answer" in done.stderr
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, str(script)]
+    return subprocess.Popen(command, stderr=stderr, text=True, env=environment)
+
+
+def test_a_store_that_never_answers_holds_up_nobody(tmp_path: Path) -> None:
+    rank = hanging_rank(tmp_path, subprocess.PIPE)
+    _, said = rank.communicate(timeout=50)
+    assert rank.returncode == EXIT_HUNG, said
+    assert "rank 1 has been at the data of step 0" in said
+    assert "does not answer" in said
+
+
+def test_a_rank_that_nobody_hears_ends_all_the_same(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    rank = hanging_rank(tmp_path, write_end)
+    os.close(write_end)
+    os.close(read_end)  # as with the launcher and its ssh session
+    assert rank.wait(timeout=50) == EXIT_HUNG

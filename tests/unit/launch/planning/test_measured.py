@@ -232,6 +232,26 @@ def test_a_run_that_was_stopped_in_synthesis_is_refused(run: RunFolder) -> None:
         rates_of_run(run, load_rates())
 
 
+def test_a_run_that_was_stopped_in_training_is_refused(run: RunFolder) -> None:
+    manifest = Path(run.train, "manifest.json")
+    ended_s = manifest.stat().st_mtime
+    os.utime(manifest, (ended_s + 500, ended_s + 500))
+    rates_of_run(run, load_rates())
+    os.utime(manifest, (ended_s + 86_400, ended_s + 86_400))
+    with pytest.raises(InputError, match=r"training took .* it was stopped and began again"):
+        rates_of_run(run, load_rates())
+
+
+def test_a_run_whose_checkpoints_or_metrics_are_gone_is_refused(run: RunFolder) -> None:
+    for marker in Path(run.checkpoints).glob("step-*.json"):
+        marker.unlink()
+    with pytest.raises(InputError, match="no checkpoint is left"):
+        rates_of_run(run, load_rates())
+    Path(run.metrics).write_text("")
+    with pytest.raises(InputError, match="no step is noted"):
+        rates_of_run(run, load_rates())
+
+
 def test_a_run_that_is_not_complete_is_refused(run: RunFolder) -> None:
     Path(run.train, "manifest.json").unlink()
     with pytest.raises(InputError, match="not complete"):
