@@ -106,7 +106,7 @@ class WorkersConfig(StrictConfig):
     which frees its accelerator."""
     max: int | None = Field(default=None, ge=1)
     """Actors that the pool may grow to; none: one for each accelerator (or group of them that an
-    engine takes) of the cluster, without accelerators one for each node."""
+    engine takes) of the cluster, without accelerators one for each node, and more as nodes join."""
     gpus: float | None = Field(default=None, ge=0)
     """Accelerators of an actor, below 1 a share of one; none: as many as its engine takes, 0 where
     the cluster has none."""

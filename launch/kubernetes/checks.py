@@ -1,5 +1,6 @@
 """What cannot work in a cluster is refused before anything is written."""
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -13,7 +14,7 @@ from pipeline.errors import InputError
 _STORE = "s3://"
 """What the image can open: it carries the extra `s3`."""
 _PATH_MARKS = ("/", ".", "~", "file://")
-_LOOPBACK = ("localhost", "127.", "::1")
+_LOOPBACK = re.compile(r"localhost|127(\.\d+){3}|::1")
 
 
 def check_config(config: PipelineConfig, request: Request) -> None:
@@ -43,7 +44,7 @@ def _check_engine(config: PipelineConfig) -> None:
     if config.synth.engine.kind != "openai" or config.synth.protocol == "rules":
         return
     url = config.synth.engine.openai.base_url
-    if (urlsplit(url).hostname or "").startswith(_LOOPBACK):
+    if _LOOPBACK.fullmatch(urlsplit(url).hostname or ""):
         raise InputError(
             f"synth.engine.openai.base_url ({url}) is the pod itself, which serves nothing; give "
             f"the address by which pods reach the server"
