@@ -1,7 +1,7 @@
 """The hosts that a training run has its ranks on, and what the `deepspeed` launcher is told.
 
     OneHost      ipt train CONFIG                       ranks on this machine
-    OverSsh      ipt train CONFIG --hostfile hosts      the launcher reaches every host (over_ssh.py)
+    OverSsh      ipt train CONFIG --hostfile hosts      over_ssh.py: by ssh to every host
     HostShare    ipt submit train CONFIG --no_ssh ...   each host starts its own: pods, Slurm
 
 All hosts see the run's folder, and have the same Python at the same path.

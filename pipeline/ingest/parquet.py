@@ -100,7 +100,7 @@ class _RowGroup:
     most_list_values: int
     """Of a column within lists."""
     fixed_bytes: int
-    """Of a row, in columns of one length that are not within lists."""
+    """Of a row on average, in columns whose values all have one length."""
     referred_texts: list[str]
     """Columns that refer to dictionaries."""
     has_referred_lists: bool
